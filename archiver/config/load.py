@@ -1,0 +1,260 @@
+"""YAML -> Config; every problem at once, each with file, line and key path."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+
+from archiver.config.structs import Account, Config, Duration, SecretSource, Server
+from archiver.errors import ConfigError
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_MAX_DEPTH = 20
+
+Path_ = tuple[str | int, ...]
+
+
+def find(explicit: str | None, environ: Mapping[str, str]) -> Path:
+    """The configuration file to use; ConfigError when there is none.
+
+    Searched: the explicit path, $ARCHIVER_CONFIG, ./config.yaml, $XDG_CONFIG_HOME/archiver/config.yaml.
+    """
+    if named := explicit or environ.get("ARCHIVER_CONFIG"):
+        return Path(named).expanduser()
+    xdg = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "archiver" / "config.yaml"
+    for candidate in (Path("config.yaml"), xdg):
+        if candidate.exists():
+            return candidate
+    raise ConfigError(
+        f"no configuration: neither ./config.yaml nor {xdg} exists",
+        hint="write one (docs/configuration.md has every key), or name it with --config or $ARCHIVER_CONFIG",
+    )
+
+
+def load(path: Path) -> Config:
+    """The configuration in `path`, with `~` and relative paths resolved; ConfigError with all problems."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot read {path}: {exc.strerror}", hint="name another with --config or $ARCHIVER_CONFIG"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {exc.start})", hint="save it as UTF-8") from exc
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """As `load`, from text; `path` is what problems name and relative paths start from."""
+    decoder = _Decoder(path)
+    value = decoder.read(text)
+    config = decoder.decode(value, Config, ())
+    if not decoder.problems:
+        config = _resolve(config, path.absolute().parent)
+        decoder.check(config, ())
+    if decoder.problems:
+        count = len(decoder.problems)
+        raise ConfigError(
+            f"{path}: {count} problem{'s' if count > 1 else ''}",
+            [text for _, text in sorted(decoder.problems)],
+            hint="docs/configuration.md describes every key",
+        )
+    assert isinstance(config, Config)
+    return config
+
+
+def warnings(config: Config, path: Path) -> list[str]:
+    """What is allowed but unwise: passwords written into a file that others can read."""
+    try:
+        readable = bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return []
+    sources = [(f"accounts.{name}.imap.password", a.imap.password) for name, a in config.accounts.items()]
+    sources += [(f"smtp.{name}.password", s.password) for name, s in config.smtp.items() if s.password]
+    return [
+        f"{path}: {key} is written in the file and others can read it: chmod 600 {path}, or use env, file, command"
+        for key, source in sources
+        if readable and source.literal is not None
+    ]
+
+
+def _resolve(config: Config, base: Path) -> Config:
+    """Fill in names; make paths absolute, those in the file being relative to it."""
+
+    def absolute(text: str | None) -> str | None:
+        return text and os.path.normpath(base / os.path.expanduser(text))
+
+    def secret(source: Any) -> Any:
+        return source and msgspec.structs.replace(source, file=absolute(source.file))
+
+    def server(value: Any) -> Any:
+        return msgspec.structs.replace(
+            value, ca_file=absolute(value.ca_file), password=secret(value.password)
+        )
+
+    return msgspec.structs.replace(
+        config,
+        archive=absolute(config.archive),
+        accounts={
+            name: msgspec.structs.replace(account, name=name, imap=server(account.imap))
+            for name, account in config.accounts.items()
+        },
+        smtp={name: server(value) for name, value in config.smtp.items()},
+    )
+
+
+class _Decoder:
+    """Walks YAML values and struct types side by side, and gathers what does not fit."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[Path_, int] = {}
+        self.problems: list[tuple[int, str]] = []
+
+    def problem(self, path: Path_, text: str) -> None:
+        while path not in self.lines and path:
+            path, last = path[:-1], path[-1]
+            text = text if path in self.lines or not path else f"{last}: {text}"
+        line = self.lines.get(path, 1)
+        where = _dotted(path)
+        self.problems.append((line, f"{self.path}:{line}: {where + ': ' if where else ''}{text}"))
+
+    def read(self, text: str) -> object:
+        """Parse YAML, remembering the line of every key."""
+        try:
+            loader = _Loader(text)
+            node = loader.get_single_node()
+            return self.value(loader, node, ()) if node else {}
+        except yaml.YAMLError as exc:
+            mark = getattr(exc, "problem_mark", None)
+            line = mark.line + 1 if mark else 1
+            why = getattr(exc, "problem", None) or "cannot be read"
+            raise ConfigError(
+                f"{self.path} is not YAML",
+                [f"{self.path}:{line}: {why}"],
+                hint="check indentation and quotes",
+            ) from exc
+
+    def value(self, loader: Any, node: Any, path: Path_) -> object:
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if len(path) > _MAX_DEPTH:
+            self.problem(path, "nested too deeply")
+            return None
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(loader, item, (*path, i)) for i, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            return loader.construct_object(node)
+        result: dict[object, object] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
+            inner = (*path, key)
+            if key in result:
+                self.lines[inner] = key_node.start_mark.line + 1
+                self.problem(inner, "written twice")
+            self.lines[inner] = key_node.start_mark.line + 1
+            result[key] = self.value(loader, value_node, inner)
+        return result
+
+    def decode(self, value: object, kind: Any, path: Path_) -> Any:
+        """`value` as `kind`; where it does not fit, a problem and None."""
+        bare = _bare(kind)
+        if bare is SecretSource and isinstance(value, str):
+            return SecretSource(literal=value)
+        if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+            return self.struct(value, bare, path)
+        if get_origin(bare) is dict:
+            return self.mapping(value, get_args(bare)[1], path)
+        try:
+            return msgspec.convert(value, kind, dec_hook=_dec_hook)
+        except msgspec.ValidationError as exc:
+            self.problem(path, _lower_first(str(exc).split(" - at ")[0]))
+        return None
+
+    def mapping(self, value: object, kind: Any, path: Path_) -> Any:
+        if not isinstance(value, dict):
+            self.problem(path, f"expected a mapping of names, got {_describe(value)}")
+            return None
+        for name in value:
+            if not _ACCOUNT_NAME.fullmatch(name):
+                self.problem((*path, name), "expected a name of lower-case letters, digits, - and _")
+        return {name: self.decode(inner, kind, (*path, name)) for name, inner in value.items()}
+
+    def struct(self, value: object, kind: type[msgspec.Struct], path: Path_) -> Any:
+        hints = get_type_hints(kind, include_extras=True)
+        fields = {f.encode_name: f for f in msgspec.structs.fields(kind)}
+        if kind is Account:
+            del fields["name"]
+        if not isinstance(value, dict):
+            self.problem(path, f"expected a mapping with {', '.join(fields)}; got {_describe(value)}")
+            return None
+        for key in value.keys() - fields.keys():
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
+            self.problem((*path, key), f"unknown key; {advice}")
+        before = len(self.problems)
+        decoded = {}
+        for name, field in fields.items():
+            if name in value:
+                decoded[field.name] = self.decode(value[name], hints[field.name], (*path, name))
+            elif field.required:
+                self.problem(path, f"{name} is missing")
+        return kind(**decoded) if len(self.problems) == before else None
+
+    def check(self, value: object, path: Path_) -> None:
+        """Ask each struct for what its fields cannot say alone."""
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                self.check(inner, (*path, name))
+        if not isinstance(value, msgspec.Struct):
+            return
+        for key, text in _struct_problems(value):
+            self.problem((*path, key) if key else path, text)
+        for field in msgspec.structs.fields(value):
+            self.check(getattr(value, field.name), (*path, field.encode_name))
+
+
+def _struct_problems(value: msgspec.Struct) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Server) and value.ca_file and not os.path.isfile(value.ca_file):
+        yield "ca_file", f"no such file: {value.ca_file}"
+    problems = getattr(value, "problems", None)
+    if problems:
+        yield from problems()
+
+
+def _bare(kind: Any) -> Any:
+    """The type without Annotated and without `| None`."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, UnionType):
+        others = [arg for arg in get_args(kind) if arg is not NoneType]
+        return _bare(others[0]) if len(others) == 1 else kind
+    return kind
+
+
+def _dec_hook(kind: type, value: object) -> object:
+    if kind is Duration:
+        return Duration.parse(value)
+    raise NotImplementedError(kind)
+
+
+def _dotted(path: Path_) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def _describe(value: object) -> str:
+    names = {dict: "a mapping", list: "a list", str: "a text", NoneType: "nothing", bool: "true or false"}
+    return names.get(type(value), "a number")
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,67 @@
+"""Where a password comes from: an environment variable, a file, a command, or the configuration itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from archiver.config import SecretSource
+from archiver.errors import CredentialError
+
+COMMAND_SECONDS = 60
+
+
+def secret(source: SecretSource, what: str) -> str:
+    """The secret itself; `what` names its use in errors, e.g. `accounts.work.imap.password`.
+
+    Raises CredentialError, whose text never holds the secret nor what a command printed.
+    """
+    if source.literal is not None:
+        value = source.literal
+    elif source.env is not None:
+        value = _from_env(source.env, what)
+    elif source.file is not None:
+        value = _from_file(source.file, what)
+    else:
+        value = _from_command(source.command or "", what)
+    if not value:
+        raise CredentialError(
+            f"{what}: the secret is empty", hint="check where the configuration takes it from"
+        )
+    if any(c in value for c in "\r\n\0"):
+        raise CredentialError(f"{what}: the secret holds a line break or NUL", hint="store it as one line")
+    return value
+
+
+def _from_env(name: str, what: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise CredentialError(f"{what}: the environment variable {name} is not set", hint=f"export {name}")
+    return value
+
+
+def _from_file(path: str, what: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    except OSError as exc:
+        raise CredentialError(f"{what}: cannot read {path}: {exc.strerror}") from exc
+    except UnicodeDecodeError:
+        # Not chained: its text would quote the bytes of the secret.
+        raise CredentialError(f"{what}: {path} is not UTF-8 text") from None
+
+
+def _from_command(command: str, what: str) -> str:
+    try:
+        done = subprocess.run(
+            command, shell=True, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False, text=True
+        )
+    except subprocess.TimeoutExpired:
+        raise CredentialError(f"{what}: the command did not end in {COMMAND_SECONDS} s") from None
+    except (OSError, UnicodeDecodeError):
+        raise CredentialError(f"{what}: the command cannot be run or prints no UTF-8 text") from None
+    if done.returncode:
+        raise CredentialError(
+            f"{what}: the command failed with exit code {done.returncode}", hint="run it by hand to see why"
+        )
+    return done.stdout.split("\n", 1)[0].rstrip("\r")
