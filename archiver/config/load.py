@@ -6,10 +6,10 @@ import difflib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -61,7 +61,7 @@ def parse(text: str, path: Path) -> Config:
     config = decoder.decode(value, Config, ())
     if not decoder.problems:
         config = _resolve(config, path.absolute().parent)
-        decoder.check(config, ())
+        decoder.check_files(config)
     if decoder.problems:
         count = len(decoder.problems)
         raise ConfigError(
@@ -82,7 +82,7 @@ def warnings(config: Config, path: Path) -> list[str]:
     sources = [(f"accounts.{name}.imap.password", a.imap.password) for name, a in config.accounts.items()]
     sources += [(f"smtp.{name}.password", s.password) for name, s in config.smtp.items() if s.password]
     return [
-        f"{path}: {key} is written in the file and others can read it: chmod 600 {path}, or use env, file, command"
+        f"{path}: {key} is written out and others can read the file: chmod 600 it, or use env, file, command"
         for key, source in sources
         if readable and source.literal is not None
     ]
@@ -177,7 +177,7 @@ class _Decoder:
         try:
             return msgspec.convert(value, kind, dec_hook=_dec_hook)
         except msgspec.ValidationError as exc:
-            self.problem(path, _lower_first(str(exc).split(" - at ")[0]))
+            self.problem(path, _explain(exc, bare))
         return None
 
     def mapping(self, value: object, kind: Any, path: Path_) -> Any:
@@ -208,27 +208,22 @@ class _Decoder:
                 decoded[field.name] = self.decode(value[name], hints[field.name], (*path, name))
             elif field.required:
                 self.problem(path, f"{name} is missing")
-        return kind(**decoded) if len(self.problems) == before else None
-
-    def check(self, value: object, path: Path_) -> None:
-        """Ask each struct for what its fields cannot say alone."""
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                self.check(inner, (*path, name))
-        if not isinstance(value, msgspec.Struct):
-            return
-        for key, text in _struct_problems(value):
+        if len(self.problems) > before:
+            return None
+        result = kind(**decoded)
+        # What the fields cannot say alone.
+        for key, text in getattr(result, "problems", tuple)():
             self.problem((*path, key) if key else path, text)
-        for field in msgspec.structs.fields(value):
-            self.check(getattr(value, field.name), (*path, field.encode_name))
+        return result
 
-
-def _struct_problems(value: msgspec.Struct) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Server) and value.ca_file and not os.path.isfile(value.ca_file):
-        yield "ca_file", f"no such file: {value.ca_file}"
-    problems = getattr(value, "problems", None)
-    if problems:
-        yield from problems()
+    def check_files(self, config: Config) -> None:
+        servers: list[tuple[Path_, Server]] = [
+            (("accounts", name, "imap"), account.imap) for name, account in config.accounts.items()
+        ]
+        servers += [(("smtp", name), server) for name, server in config.smtp.items()]
+        for path, server in servers:
+            if server.ca_file and not os.path.isfile(server.ca_file):
+                self.problem((*path, "ca_file"), f"no such file: {server.ca_file}")
 
 
 def _bare(kind: Any) -> Any:
@@ -256,5 +251,14 @@ def _describe(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _lower_first(text: str) -> str:
+def _explain(exc: msgspec.ValidationError, kind: Any) -> str:
+    """What was expected, in a configuration writer's words; never the value, which may be a secret."""
+    if get_origin(kind) is Literal:
+        return f"expected one of {', '.join(get_args(kind))}"
+    text = str(exc).split(" - at ")[0].replace("`str`", "text").replace("`int`", "a whole number")
+    text = (
+        text.replace("`bool`", "true or false").replace("`array`", "a list").replace("`object`", "a mapping")
+    )
+    if "matching regex" in text:
+        return "expected one line" + (" with an address in it" if "@" in text else "")
     return text[:1].lower() + text[1:]

@@ -60,8 +60,9 @@ class Server(Struct, frozen=True, kw_only=True):
     security: Annotated[
         Security,
         Meta(
-            description="`tls`: encrypted from the first byte; `starttls`: encrypted by command before anything "
-            "else, or not at all; `none`: in clear, for a loopback host only unless `allow_plaintext` is true"
+            description="`tls`: encrypted from the first byte; `starttls`: encrypted by command before "
+            "anything else, or no connection; `none`: in clear, for a loopback host only unless "
+            "`allow_plaintext` is true"
         ),
     ] = "tls"
     allow_plaintext: Annotated[
