@@ -1,8 +1,8 @@
 """A private Dovecot 2.3: the real server most tests run against.
 
-Started in the foreground from a configuration of its own, on loopback and free ports, in a directory of its own;
-the system's configuration and services are not touched. Works as root and as anybody else. Needs the Debian package
-dovecot-imapd and nothing of Python but the standard library, so that the benchmarks can use it too.
+Started in the foreground from a configuration of its own, on loopback and free ports, in a directory
+of its own; the system's configuration and services are not touched. Works as root and as anybody else.
+Needs the Debian package dovecot-imapd, and of Python only the standard library: the benchmarks use it too.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import BinaryIO
 
 HOST = "127.0.0.1"
 PACKAGE = "dovecot-imapd"
@@ -56,10 +55,10 @@ class Options:
 
 @dataclass(frozen=True)
 class User:
-    """One mailbox owner, and what the outside world does to the mailbox: everything here goes past the IMAP session.
+    """One mailbox, and what the outside world does to it behind the back of the program under test.
 
-    Folder names are in Unicode with "/" between levels. A message is given as bytes with CRLF; Dovecot's Maildir
-    turns any other line end into one on the way, so bytes come back unchanged only when every LF follows a CR.
+    Folder names are in Unicode with "/" between levels. Bytes come back over IMAP as they were given
+    only when every LF follows a CR: the Maildir behind the server keeps no other line end apart.
     """
 
     server: Dovecot = field(repr=False)
@@ -80,12 +79,9 @@ class User:
         """
         received = imaplib.Time2Internaldate(date or datetime.now(UTC))
         line = f'APPEND "{modified_utf7(folder)}" ({" ".join(flags)}) {received} {{{len(message)}+}}\r\n'
-        with socket.create_connection((HOST, self.server.port), timeout=30) as connection:
-            with connection.makefile("rb") as lines:
-                lines.readline()
-                exchange(connection, lines, f'LOGIN "{self.name}" "{self.password}"\r\n'.encode())
-                answer = exchange(connection, lines, line.encode() + message + b"\r\n")
-                exchange(connection, lines, b"LOGOUT\r\n")
+        with session(self.server.port) as say:
+            say(f'LOGIN "{self.name}" "{self.password}"'.encode())
+            answer = say(line.encode() + message)
         return int(answer.split(b"]")[0].split()[-1])  # [APPENDUID <uidvalidity> <uid>]
 
     def add_flags(self, folder: str, uids: str, *flags: str) -> None:
@@ -138,7 +134,7 @@ class User:
         self.server.doveadm("mailbox", "update", "-u", self.name, "--uid-validity", str(value), folder)
 
     def renumber(self, folder: str = "INBOX") -> None:
-        """The nastiest case: the same UIDVALIDITY, new UIDs, as after a restore from a backup without its index."""
+        """The nastiest case: the same UIDVALIDITY, new UIDs (a backup put back without its index)."""
         self.kick()
         path = pathlib.Path(self.server.doveadm("mailbox", "path", "-u", self.name, folder).strip())
         (path / "dovecot-uidlist").unlink()
@@ -172,8 +168,8 @@ class Dovecot:
     def add_user(self, name: str, password: str = "secret", *, fields: str = "") -> User:
         """Make a user. `fields` are Dovecot's extra fields, separated by spaces:
 
-        `userdb_quota_rule=*:storage=20K` (over it: NO [OVERQUOTA]), `delay_until=<Unix seconds>` (slow login),
-        `nologin=y reason=Closed` (refused). Changing a user later is seen by the server after a second.
+        `userdb_quota_rule=*:storage=20K` (over it: NO [OVERQUOTA]), `delay_until=<Unix seconds>` (slow
+        login), `nologin=y reason=Closed` (refused). The server may see a later change only after a second.
         """
         if name != name.lower() or "/" in name:
             raise ValueError(f"Dovecot folds user names to lower case, and this one names a file: {name}")
@@ -219,21 +215,30 @@ class Dovecot:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _end(self, process: subprocess.Popen[bytes]) -> str:
-        """Kill the whole group: nothing is kept, and asked politely the master takes a second, its sessions ten."""
+        """Kill the group: nothing is kept; asked politely the master takes a second, its sessions ten."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         return process.communicate()[1].decode(errors="replace").strip()
 
 
-def exchange(connection: socket.socket, lines: BinaryIO, text: bytes) -> bytes:
-    """Send one IMAP command, without its tag, and give back the tagged answer, which must be OK."""
-    connection.sendall(b"t " + text)
-    for line in lines:
-        if line.startswith(b"t "):
-            if not line.startswith(b"t OK"):
-                raise RefusedError(line.decode(errors="replace").strip())
-            return line
-    raise RefusedError(f"closed by Dovecot: {text[:20]!r}")
+@contextlib.contextmanager
+def session(port: int) -> Iterator[Callable[[bytes], bytes]]:
+    """A bare IMAP session: a function that sends a command and gives back its tagged answer, an OK."""
+    with (
+        socket.create_connection((HOST, port), timeout=30) as connection,
+        connection.makefile("rb") as lines,
+    ):
+
+        def say(text: bytes) -> bytes:
+            connection.sendall(b"t " + text + b"\r\n")
+            answer = next((line for line in lines if line.startswith(b"t ")), b"closed")
+            if not answer.startswith(b"t OK"):
+                raise RefusedError(answer.decode(errors="replace").strip())
+            return answer
+
+        lines.readline()
+        yield say
+        say(b"LOGOUT")
 
 
 def modified_utf7(name: str) -> str:
@@ -289,11 +294,8 @@ def answers(process: subprocess.Popen[bytes], port: int, seconds: float = 10) ->
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with socket.create_connection((HOST, port), timeout=seconds) as connection:
-                with connection.makefile("rb") as lines:
-                    if lines.readline().startswith(b"* OK"):
-                        exchange(connection, lines, b"LOGOUT\r\n")
-                        return True
+            with session(port):
+                return True
         except (OSError, RefusedError):
             pass
         time.sleep(0.005)
@@ -327,7 +329,7 @@ def tls_section(options: Options) -> str:
 
 
 def user_section() -> str:
-    """Whose processes these are: Dovecot's own users when started by root, else ours alone, without chroot."""
+    """Whose processes these are: Dovecot's users when root starts it, else ours alone, without chroot."""
     if os.geteuid() == 0:
         return ""
     user, group = getpass.getuser(), grp.getgrgid(os.getegid()).gr_name
@@ -392,9 +394,3 @@ service anvil {
   }
 }
 """
-
-
-def utc(*parts: int) -> datetime:
-    """A moment in UTC, from year to second."""
-    year, month, day, *time_of_day = parts
-    return datetime(year, month, day, *time_of_day, tzinfo=UTC)
