@@ -1,0 +1,448 @@
+"""What is known of every message: where it lies on the server and on disk, what is settled, what is due.
+
+Derived: a deleted ledger is rebuilt from the Maildir (`archiver.store.rebuild`) and the server. One SQLite
+file in WAL mode, synchronous=FULL: a batch of messages is one transaction, so its fsync costs little, and
+"this folder is being written" is on disk before the first file is.
+
+Words: a *document* is one content, found by its key. A *place* is one message on the server, (folder,
+epoch, uid), and names its file. An *epoch* is one life of a folder's UIDs; it ends when UIDVALIDITY
+changes or the server counts its UIDs anew. A *change* tells the index to look at a document.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import os
+import re
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import msgspec
+
+from archiver.errors import DamagedError, DiskFullError, StoreError
+from archiver.store.layout import ledger_path, make_directory
+from archiver.store.maildir import disk_errors
+from archiver.store.records import (
+    RETRY_AFTER,
+    SCHEMA,
+    VERSION,
+    AccountRow,
+    Failure,
+    Folder,
+    NewPlace,
+    Place,
+    Spot,
+)
+
+_Row = TypeVar("_Row", bound=msgspec.Struct)
+
+
+class Ledger:
+    """An open ledger; one connection, one thread. Close it, or use it as a context manager."""
+
+    def __init__(self, root: str) -> None:
+        """Open, or create, the ledger of the archive at `root`. DamagedError when the file is none."""
+        path = ledger_path(root)
+        with disk_errors("open the archive"):
+            make_directory(root)
+            existed = os.path.exists(path)
+            if not existed:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self.root = root
+        self._path = path
+        with self._translate():
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None, cached_statements=256)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.create_function("casefold", 1, str.casefold, deterministic=True)
+            self._db.create_function("glob_folder", 2, glob_folder, deterministic=True)
+            self._prepare()
+            self.id = str(self._one("SELECT value FROM meta WHERE name = 'id'")[0])
+
+    def _prepare(self) -> None:
+        version = self._one("PRAGMA user_version")[0]
+        if version == VERSION:
+            return
+        if version:
+            raise DamagedError(
+                f"{self._path} is of format {version}, this program knows {VERSION}",
+                hint="move it away; the next sync rebuilds it from the mail",
+            )
+        with self.transaction():
+            if self._one("PRAGMA user_version")[0] == 0:
+                for statement in SCHEMA.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._db.close()
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _translate(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as exc:
+            code = exc.sqlite_errorcode & 0xFF
+            if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise DiskFullError(
+                    f"cannot write {self._path}: {exc}", hint="make room and try again"
+                ) from exc
+            raise StoreError(f"cannot use {self._path}: {exc}", hint="check its permissions") from exc
+        except sqlite3.DatabaseError as exc:
+            raise DamagedError(
+                f"{self._path} is damaged: {exc}",
+                hint="move it away; the next sync rebuilds it from the mail",
+            ) from exc
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; durable when the block ends."""
+        with self._translate():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _one(self, sql: str, *values: object) -> tuple[object, ...]:
+        with self._translate():
+            row: tuple[object, ...] = self._db.execute(sql, values).fetchone()
+        return row
+
+    def _rows(self, sql: str, *values: object) -> list[Any]:
+        with self._translate():
+            return self._db.execute(sql, values).fetchall()
+
+    def _number(self, sql: str, *values: object) -> int:
+        value = self._one(sql, *values)[0]
+        assert isinstance(value, int)
+        return value
+
+    # Accounts
+
+    def identify(self, account: str, host: str, user: str) -> bool:
+        """Remember whose mailbox `account` is. Another host or user opens new epochs: True then."""
+        row = self._rows("SELECT host, user FROM account WHERE name = ?", account)
+        if row and row[0] == (host, user):
+            return False
+        with self.transaction():
+            self._db.execute(
+                "INSERT INTO account (name, host, user) VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET host = excluded.host, user = excluded.user",
+                (account, host, user),
+            )
+            self._db.execute("UPDATE folder SET uidvalidity = 0 WHERE account = ?", (account,))
+        return bool(row)
+
+    def started(self, account: str, now: float) -> None:
+        with self.transaction():
+            self._db.execute("UPDATE account SET started = ? WHERE name = ?", (now, account))
+
+    def finished(self, account: str, now: float, error: str | None) -> None:
+        """A run of `account` ended; without `error` it was a good one."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE account SET finished = ?1, error = ?2,"
+                " succeeded = CASE WHEN ?2 IS NULL THEN ?1 ELSE succeeded END WHERE name = ?3",
+                (now, error, account),
+            )
+
+    def accounts(self) -> list[AccountRow]:
+        return self._select(AccountRow, "account ORDER BY name")
+
+    # Folders
+
+    def folders(self, account: str | None = None) -> list[Folder]:
+        return self._select(Folder, "folder WHERE ?1 IS NULL OR account = ?1 ORDER BY account, name", account)
+
+    def folder(self, folder_id: int) -> Folder:
+        return self._select(Folder, "folder WHERE id = ?", folder_id)[0]
+
+    def add_folder(self, account: str, raw: str, name: str, path: str) -> Folder:
+        """A folder of this account, new or known. `path` is relative to the mail root."""
+        with self.transaction():
+            self._db.execute(
+                "INSERT INTO folder (account, raw, name, path) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (account, raw) DO NOTHING",
+                (account, raw, name, path),
+            )
+        return self._select(Folder, "folder WHERE account = ? AND raw = ?", account, raw)[0]
+
+    def set_listed(self, account: str, raws: Iterable[str]) -> None:
+        """Remember which folders the server has; the others' messages are gone with them."""
+        with self.transaction():
+            self._db.execute("UPDATE folder SET listed = 0 WHERE account = ?", (account,))
+            self._db.executemany(
+                "UPDATE folder SET listed = 1 WHERE account = ? AND raw = ?", ((account, raw) for raw in raws)
+            )
+            self._db.execute(
+                "UPDATE place SET gone = ? WHERE gone = 0 AND folder IN"
+                " (SELECT id FROM folder WHERE account = ? AND listed = 0)",
+                (int(time.time()), account),
+            )
+            self._db.execute(
+                "UPDATE folder SET uidnext = NULL, messages = NULL, modseq = NULL, flags_at = 0"
+                " WHERE account = ? AND listed = 0",
+                (account,),
+            )
+
+    def open_folder(self, folder_id: int) -> None:
+        """Say, durably, that files are about to be written into the folder."""
+        with self.transaction():
+            self._db.execute("UPDATE folder SET open = 1 WHERE id = ?", (folder_id,))
+
+    def close_folder(self, folder_id: int) -> None:
+        with self.transaction():
+            self._db.execute("UPDATE folder SET open = 0 WHERE id = ?", (folder_id,))
+
+    def new_epoch(self, folder_id: int, uidvalidity: int) -> None:
+        """Begin to count UIDs anew: nothing is settled, nothing has failed."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE folder SET epoch = epoch + 1, uidvalidity = ?, cursor = 0, uidnext = NULL,"
+                " messages = NULL, modseq = NULL, flags_at = 0 WHERE id = ?",
+                (uidvalidity, folder_id),
+            )
+            self._db.execute("DELETE FROM failed WHERE folder = ?", (folder_id,))
+
+    def settle(
+        self,
+        folder: Folder,
+        *,
+        cursor: int,
+        uidnext: int | None,
+        messages: int | None,
+        modseq: int | None,
+        flags_at: float,
+    ) -> None:
+        """A folder was brought up to date with what the server said: all at or below `cursor` is done."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE folder SET cursor = ?, uidnext = ?, messages = ?, modseq = ?, flags_at = ?,"
+                " open = 0, error = NULL WHERE id = ?",
+                (cursor, uidnext, messages, modseq, flags_at, folder.id),
+            )
+            self._db.execute(
+                "UPDATE place SET gone = ? WHERE folder = ? AND epoch BETWEEN 0 AND ? - 1 AND gone = 0",
+                (int(time.time()), folder.id, folder.epoch),
+            )
+
+    def unsettle(self, folder_id: int, *, error: str | None) -> None:
+        """Let the next run compare everything; `error` says why, for the status."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE folder SET uidnext = NULL, messages = NULL, error = ? WHERE id = ?",
+                (error, folder_id),
+            )
+
+    # Places
+
+    def known(self, folder: Folder) -> dict[int, tuple[str, str, int]]:
+        """UID -> (flag letters, keywords, gone) of the present epoch."""
+        rows = self._rows(
+            "SELECT uid, flags, keywords, gone FROM place WHERE folder = ? AND epoch = ?",
+            folder.id,
+            folder.epoch,
+        )
+        return {uid: (flags, keywords, gone) for uid, flags, keywords, gone in rows}
+
+    def live_count(self, folder: Folder) -> int:
+        return self._number(
+            "SELECT count(*) FROM place WHERE folder = ? AND epoch = ? AND gone = 0", folder.id, folder.epoch
+        )
+
+    def places(self, folder: Folder, uids: Iterable[int]) -> list[Place]:
+        where = "place WHERE folder = ? AND epoch = ? AND uid = ?"
+        return [p for uid in uids for p in self._select(Place, where, folder.id, folder.epoch, uid)]
+
+    def all_places(self, folder_id: int) -> list[Place]:
+        return self._select(Place, "place WHERE folder = ? ORDER BY id", folder_id)
+
+    def claimable(self, folder: Folder, key: bytes) -> Place | None:
+        """A place of an earlier epoch of this folder with the same content, the likeliest first."""
+        found = self._select(
+            Place,
+            "place WHERE folder = ? AND epoch BETWEEN 0 AND ? - 1"
+            " AND document = (SELECT id FROM document WHERE key = ?) ORDER BY gone, epoch DESC, uid LIMIT 1",
+            folder.id,
+            folder.epoch,
+            key,
+        )
+        return found[0] if found else None
+
+    def add_places(self, folder: Folder, new: Sequence[NewPlace], claimed: Iterable[int] = ()) -> int:
+        """Know stored messages, in one transaction; `claimed` places of earlier epochs become them.
+
+        Returns how many documents were new. A failure recorded for one of the UIDs is forgotten.
+        """
+        fresh = 0
+        with self.transaction():
+            self._db.executemany("DELETE FROM place WHERE id = ?", ((i,) for i in claimed))
+            for place in new:
+                cursor = self._db.execute(
+                    "INSERT INTO document (key, size) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
+                    (place.key, place.size),
+                )
+                if cursor.rowcount:
+                    fresh += 1
+                    self._db.execute("INSERT INTO change (document) VALUES (?)", (cursor.lastrowid,))
+                self._db.execute(
+                    "INSERT INTO place (folder, epoch, uid, document, received, file, flags, keywords)"
+                    " VALUES (?, ?, ?, (SELECT id FROM document WHERE key = ?), ?, ?, ?, ?)"
+                    " ON CONFLICT (folder, epoch, uid) DO UPDATE SET document = excluded.document,"
+                    " received = excluded.received, file = excluded.file, flags = excluded.flags,"
+                    " keywords = excluded.keywords, gone = 0",
+                    (folder.id, folder.epoch, place.uid, place.key)
+                    + (place.received, place.file, place.flags, place.keywords),  # noqa: RUF005
+                )
+            self._db.executemany(
+                "DELETE FROM failed WHERE folder = ? AND epoch = ? AND uid = ?",
+                ((folder.id, folder.epoch, place.uid) for place in new),
+            )
+        return fresh
+
+    def add_earlier(self, folder: Folder, found: Sequence[NewPlace]) -> None:
+        """Know files whose UIDs mean nothing today: of an earlier epoch (0), or imported (-1).
+
+        They get negative numbers in place of UIDs.
+        """
+        lowest = self._number(
+            "SELECT coalesce(min(uid), 0) FROM place WHERE folder = ? AND epoch <= 0", folder.id
+        )
+        for epoch in (0, -1):
+            numbered = [
+                msgspec.structs.replace(place, uid=lowest - 1 - i)
+                for i, place in enumerate(found)
+                if (epoch == 0) == ("U=" in place.file)
+            ]
+            self.add_places(msgspec.structs.replace(folder, epoch=epoch), numbered)
+
+    def forget_places(self, ids: Iterable[int]) -> None:
+        """Drop places whose files are gone, so that the next pull fetches them again; documents stay."""
+        with self.transaction():
+            self._db.executemany("DELETE FROM place WHERE id = ?", ((i,) for i in ids))
+
+    def set_flags(self, folder: Folder, flags: Iterable[tuple[int, str, str]]) -> None:
+        """(UID, letters, keywords) as the server has them now; the message is there, so not gone."""
+        with self.transaction():
+            self._db.executemany(
+                "UPDATE place SET flags = ?, keywords = ?, gone = 0"
+                " WHERE folder = ? AND epoch = ? AND uid = ?",
+                ((letters, words, folder.id, folder.epoch, uid) for uid, letters, words in flags),
+            )
+
+    def set_gone(self, folder: Folder, uids: Iterable[int], now: int) -> None:
+        with self.transaction():
+            self._db.executemany(
+                "UPDATE place SET gone = ? WHERE folder = ? AND epoch = ? AND uid = ? AND gone = 0",
+                ((now, folder.id, folder.epoch, uid) for uid in uids),
+            )
+
+    # Failures
+
+    def failures(self, folder: Folder) -> dict[int, Failure]:
+        found = self._select(Failure, "failed WHERE folder = ? AND epoch = ?", folder.id, folder.epoch)
+        return {failure.uid: failure for failure in found}
+
+    def all_failures(self) -> list[Failure]:
+        return self._select(Failure, "failed ORDER BY folder, uid")
+
+    def fail(self, folder: Folder, uid: int, reason: str, now: float) -> None:
+        """Record that a UID could not be stored; it is due again after a growing wait."""
+        before = self.failures(folder).get(uid)
+        tries = (before.tries if before else 0) + 1
+        due = now + RETRY_AFTER[min(tries, len(RETRY_AFTER)) - 1]
+        with self.transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?)",
+                (folder.id, folder.epoch, uid, reason, tries, due),
+            )
+
+    def forget_failures(self, folder: Folder, uids: Iterable[int]) -> None:
+        """Drop failures of UIDs that the server no longer has."""
+        with self.transaction():
+            self._db.executemany(
+                "DELETE FROM failed WHERE folder = ? AND epoch = ? AND uid = ?",
+                ((folder.id, folder.epoch, uid) for uid in uids),
+            )
+
+    # Documents
+
+    def spots(self, key: bytes) -> list[Spot]:
+        """Every place of a document, those on the server first."""
+        return self._select(Spot, "spot WHERE key = ? ORDER BY gone, id", key)
+
+    def received(self, key: bytes) -> int:
+        """INTERNALDATE of the document's oldest place, Unix seconds; 0 when it has none."""
+        return self._number("SELECT coalesce(min(received), 0) FROM spot WHERE key = ?", key)
+
+    def keys(self, where: str, parameters: Sequence[object] = ()) -> set[bytes]:
+        """Keys of documents with a place for which the SQL condition on `spot` holds."""
+        rows = self._rows(f"SELECT DISTINCT key FROM spot WHERE {where}", *parameters)
+        return {key for (key,) in rows}
+
+    def keys_between(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Keys of known documents, low <= key <= high, in order."""
+        rows = self._rows(
+            "SELECT key FROM document WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?", low, high, limit
+        )
+        return [key for (key,) in rows]
+
+    def totals(self) -> dict[int, tuple[int, int, int]]:
+        """Folder id -> (messages on the server, messages gone from it, bytes of all)."""
+        rows = self._rows(
+            "SELECT folder_id, sum(gone = 0), sum(gone > 0), sum(size) FROM spot GROUP BY folder_id"
+        )
+        return {folder: (live, gone, size) for folder, live, gone, size in rows}
+
+    # Changes
+
+    def last_change(self) -> int:
+        return self._number("SELECT coalesce(max(number), 0) FROM change")
+
+    def changes(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """(number, key) of documents to look at, in order."""
+        rows = self._rows(
+            "SELECT c.number, d.key FROM change c JOIN document d ON d.id = c.document"
+            " WHERE c.number > ? ORDER BY c.number LIMIT ?",
+            after,
+            limit,
+        )
+        return [(number, key) for number, key in rows]
+
+    def touch(self, keys: Iterable[bytes]) -> None:
+        """Ask the index to look at these documents again."""
+        with self.transaction():
+            self._db.executemany(
+                "INSERT INTO change (document) SELECT id FROM document WHERE key = ?",
+                ((key,) for key in keys),
+            )
+
+    def _select(self, kind: type[_Row], rest: str, *values: object) -> list[_Row]:
+        rows = self._rows(f"SELECT {', '.join(kind.__struct_fields__)} FROM {rest}", *values)
+        return [kind(*row) for row in rows]
+
+
+def glob_folder(pattern: str, name: str) -> bool:
+    """Whether a folder name fits a glob, letters of either case alike; `*` crosses hierarchy levels."""
+    return _glob(pattern).match(name.casefold()) is not None
+
+
+@functools.lru_cache(maxsize=256)
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern.casefold()))

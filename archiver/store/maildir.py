@@ -1,0 +1,212 @@
+"""Messages as files: names that follow from the message, durable delivery, finding them again.
+
+A name is `<received>.<32 hex of key>.archiver,S=<bytes>[,W=<wire bytes>],V=<uidvalidity>,U=<uid>:2,<flags>`;
+`received` is INTERNALDATE in Unix seconds. The part before `:2,` (the base) never changes but by a claim;
+other programs change the flags behind it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import msgspec
+
+from archiver.errors import DiskFullError, StoreError
+from archiver.store.layout import sync_directory
+
+_NAME = re.compile(
+    r"(?P<received>-?\d+)\.(?P<digest>[0-9a-f]{32})\.archiver"
+    r",S=(?P<size>\d+)(?:,W=(?P<wire>\d+))?(?:,V=(?P<uidvalidity>\d+),U=(?P<uid>\d+))?"
+    r"(?::2,(?P<flags>[A-Za-z]*))?\Z"
+)
+# RFC 9051, 2.3.2 -> the letters of the Maildir convention.
+_LETTERS = {"\\draft": "D", "\\flagged": "F", "\\answered": "R", "\\seen": "S", "\\deleted": "T"}
+_SYNC_THREADS = 4
+
+
+class Name(msgspec.Struct, frozen=True):
+    """The base of a file name, taken apart. `wire` is None when the file holds the wire bytes as they are."""
+
+    received: int
+    digest: str
+    size: int
+    wire: int | None
+    uidvalidity: int | None
+    uid: int | None
+
+    def __str__(self) -> str:
+        wire = f",W={self.wire}" if self.wire is not None else ""
+        place = f",V={self.uidvalidity},U={self.uid}" if self.uid is not None else ""
+        return f"{self.received}.{self.digest}.archiver,S={self.size}{wire}{place}"
+
+
+def parse_name(file_name: str) -> tuple[Name, str] | None:
+    """A file name as (base, flag letters); None when it is not one of ours."""
+    match = _NAME.match(file_name)
+    if not match:
+        return None
+    wire, uidvalidity, uid = (
+        int(match[group]) if match[group] else None for group in ("wire", "uidvalidity", "uid")
+    )
+    name = Name(int(match["received"]), match["digest"], int(match["size"]), wire, uidvalidity, uid)
+    return name, match["flags"] or ""
+
+
+def key_of(wire: bytes) -> bytes:
+    """The identity of a message: SHA-256 of its bytes as the server sent them."""
+    return hashlib.sha256(wire).digest()
+
+
+def letters(flags: frozenset[str] | set[str]) -> str:
+    r"""IMAP system flags as Maildir letters, sorted; `\Recent` and keywords have none."""
+    return "".join(sorted(_LETTERS[f] for f in {f.lower() for f in flags} & _LETTERS.keys()))
+
+
+def to_file(wire: bytes) -> tuple[bytes, int | None]:
+    """The bytes to store, and W= when they differ from the wire: LF for CRLF if no LF stands alone."""
+    if wire.count(b"\n") != wire.count(b"\r\n"):
+        return wire, None
+    return wire.replace(b"\r\n", b"\n"), len(wire)
+
+
+def to_wire(data: bytes, name: Name) -> bytes:
+    """The bytes the server sent, from a file's; where the name has lost W=, whichever reading fits it."""
+    crlf = data.replace(b"\n", b"\r\n")
+    if name.wire is not None:
+        return crlf
+    return crlf if not fits(data, name) and fits(crlf, name) else data
+
+
+def fits(wire: bytes, name: Name) -> bool:
+    """Whether these are the bytes the name speaks of, as far as half a SHA-256 tells (that is: surely)."""
+    return key_of(wire).hex().startswith(name.digest)
+
+
+@contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Translate the file system's errors into ours; `what` says what was being done."""
+    try:
+        yield
+    except OSError as exc:
+        where = f" ({exc.filename})" if exc.filename else ""
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFullError(
+                f"cannot {what}: {exc.strerror}{where}",
+                hint="make room; the next run continues where this one stopped",
+            ) from exc
+        if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StoreError(
+                f"cannot {what}: {exc.strerror}{where}", hint="check who owns the archive and its permissions"
+            ) from exc
+        raise StoreError(f"cannot {what}: {exc.strerror}{where}") from exc
+
+
+class Group:
+    """Files of one folder that become durable together.
+
+    Each is written to tmp/ and, in `commit`, fsynced, moved to cur/, and cur/ itself fsynced: when
+    `commit` returns, every one of them survives a power cut. Before, none is in cur/. What a killed
+    process leaves in tmp/ is removed by `sweep`.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._new: list[tuple[int, str, str]] = []
+        self._links: list[tuple[str, str]] = []
+
+    def write(self, file_name: str, data: bytes, received: int) -> None:
+        """Put `data` into tmp/, to be moved to cur/`file_name`."""
+        path = os.path.join(self.folder, "tmp", file_name.partition(":")[0])
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._new.append((fd, path, file_name))
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.utime(fd, (received, received))
+
+    def link(self, source: str, file_name: str) -> bool:
+        """Let cur/`file_name` be the same file as `source`; False when the file system will not have it."""
+        target = os.path.join(self.folder, "cur", file_name)
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return os.path.samefile(source, target) or os.path.getsize(source) == os.path.getsize(target)
+        except OSError as exc:
+            if exc.errno in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.ENOENT):
+                return False
+            raise
+        return True
+
+    def commit(self, pool: ThreadPoolExecutor) -> None:
+        new, self._new = self._new, []
+        try:
+            list(pool.map(os.fsync, [fd for fd, _, _ in new]))
+        finally:
+            for fd, _, _ in new:
+                os.close(fd)
+        for _, path, file_name in new:
+            os.rename(path, os.path.join(self.folder, "cur", file_name))
+        sync_directory(os.path.join(self.folder, "cur"))
+
+    def discard(self) -> None:
+        """Forget what was written and not committed."""
+        for fd, path, _ in self._new:
+            os.close(fd)
+            os.unlink(path)
+        self._new = []
+
+
+def sync_pool() -> ThreadPoolExecutor:
+    """Threads for fsync: they only wait, and the file system commits what waits together in one go."""
+    return ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="fsync")
+
+
+def sweep(folder: str) -> None:
+    """Remove our unfinished files from tmp/; the caller holds the account's lock, so nobody writes them."""
+    for entry in os.scandir(os.path.join(folder, "tmp")):
+        if parse_name(entry.name):
+            os.unlink(entry.path)
+
+
+def files(folder: str) -> Iterator[tuple[Name, str, str]]:
+    """Our files in a folder: base, flag letters, path. Those of other programs are passed over."""
+    for sub in ("cur", "new"):
+        try:
+            entries = os.scandir(os.path.join(folder, sub))
+        except FileNotFoundError:
+            continue
+        with entries:
+            for entry in entries:
+                if parsed := parse_name(entry.name):
+                    yield *parsed, entry.path
+
+
+class Finder:
+    """Finds files again after other programs renamed them; remembers a listing while it is unchanged."""
+
+    def __init__(self) -> None:
+        self._listings: dict[str, tuple[int, dict[str, str]]] = {}
+
+    def path(self, folder: str, base: str, flags: str) -> str | None:
+        """Where the file with this base is now; `flags` are tried first. None when it is gone."""
+        hint = os.path.join(folder, "cur", f"{base}:2,{flags}")
+        if os.path.exists(hint):
+            return hint
+        return self._listing(folder).get(base)
+
+    def _listing(self, folder: str) -> dict[str, str]:
+        try:
+            stamp = sum(os.stat(os.path.join(folder, sub)).st_mtime_ns for sub in ("cur", "new"))
+        except FileNotFoundError:
+            return {}
+        known = self._listings.get(folder)
+        if known is None or known[0] != stamp:
+            known = stamp, {str(name): path for name, _, path in files(folder)}
+            self._listings[folder] = known
+        return known[1]

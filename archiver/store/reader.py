@@ -1,0 +1,45 @@
+"""From a key to the bytes: whichever copy of a document still holds what its key says."""
+
+from __future__ import annotations
+
+import os
+
+from archiver.errors import DamagedError, NotFoundError
+from archiver.store.layout import mail_root
+from archiver.store.ledger import Ledger
+from archiver.store.maildir import Finder, disk_errors, key_of, parse_name, to_wire
+from archiver.store.records import Spot
+
+
+class Reader:
+    """Reads stored messages through one ledger; remembers directory listings, so keep it for many reads."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._finder = Finder()
+        self._mail = mail_root(ledger.root)
+
+    def path(self, spot: Spot) -> str | None:
+        """Where the file of a place is now, under whatever flags; None when it is gone from disk."""
+        return self._finder.path(os.path.join(self._mail, spot.path), spot.file, spot.flags)
+
+    def paths(self, key: bytes) -> list[str]:
+        return [path for spot in self._ledger.spots(key) if (path := self.path(spot))]
+
+    def wire(self, key: bytes) -> bytes:
+        """The message as the server sent it, proven by its key.
+
+        NotFoundError when no file is left, DamagedError when none holds those bytes any more.
+        """
+        paths = self.paths(key)
+        for path in paths:
+            name = parse_name(os.path.basename(path))
+            with disk_errors("read the archive"), open(path, "rb") as file:
+                data = file.read()
+            wire = to_wire(data, name[0]) if name else data
+            if key_of(wire) == key:
+                return wire
+        hint = "archiver verify --repair fetches it again if the server still has it"
+        if not paths:
+            raise NotFoundError(f"the file of message {key.hex()[:12]} is gone from the archive", hint=hint)
+        raise DamagedError(f"the file of message {key.hex()[:12]} is damaged: {paths[0]}", hint=hint)

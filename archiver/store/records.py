@@ -1,0 +1,132 @@
+"""The rows of the ledger: its schema and the frozen structs its answers come in."""
+
+from __future__ import annotations
+
+import msgspec
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE account (
+    name TEXT PRIMARY KEY, host TEXT NOT NULL, user TEXT NOT NULL,
+    started REAL, finished REAL, succeeded REAL, error TEXT) WITHOUT ROWID;
+CREATE TABLE folder (
+    id INTEGER PRIMARY KEY, account TEXT NOT NULL, raw TEXT NOT NULL, name TEXT NOT NULL,
+    path TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL DEFAULT 0, uidvalidity INTEGER NOT NULL DEFAULT 0,
+    cursor INTEGER NOT NULL DEFAULT 0, uidnext INTEGER, messages INTEGER, modseq INTEGER,
+    flags_at REAL NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 0, listed INTEGER NOT NULL DEFAULT 1,
+    error TEXT, UNIQUE (account, raw));
+CREATE TABLE document (id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
+CREATE TABLE place (
+    id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, epoch INTEGER NOT NULL, uid INTEGER NOT NULL,
+    document INTEGER NOT NULL, received INTEGER NOT NULL, file TEXT NOT NULL,
+    flags TEXT NOT NULL, keywords TEXT NOT NULL, gone INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (folder, epoch, uid));
+CREATE INDEX place_document ON place (document);
+CREATE TABLE failed (
+    folder INTEGER NOT NULL, epoch INTEGER NOT NULL, uid INTEGER NOT NULL,
+    reason TEXT NOT NULL, tries INTEGER NOT NULL, due REAL NOT NULL,
+    PRIMARY KEY (folder, epoch, uid)) WITHOUT ROWID;
+CREATE TABLE change (number INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL);
+CREATE VIEW spot AS
+    SELECT p.id, d.key, d.size, f.account, f.name AS folder, f.path, p.file, p.flags, p.gone, p.received,
+           p.uid, p.folder AS folder_id, p.epoch = f.epoch AS current
+    FROM place p JOIN folder f ON f.id = p.folder JOIN document d ON d.id = p.document;
+"""
+# A failed UID is tried again after these waits, in seconds; the last one repeats.
+RETRY_AFTER = (0, 3600, 6 * 3600, 86400, 7 * 86400)
+
+
+class Folder(msgspec.Struct, frozen=True):
+    """What is known of a folder. `cursor`: every UID at or below is settled. `uidvalidity` 0: never read.
+
+    `open` is 1 while a run writes into it: found so at the start, the last run ended uncleanly.
+    """
+
+    id: int
+    account: str
+    raw: str
+    name: str
+    path: str
+    epoch: int
+    uidvalidity: int
+    cursor: int
+    uidnext: int | None
+    messages: int | None
+    modseq: int | None
+    flags_at: float
+    open: int
+    listed: int
+    error: str | None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One message on the server and its file. `gone`: Unix time it was found gone, 0 when it is there.
+
+    Epoch 0 holds what was found on disk and belongs to no epoch we know, -1 what was imported; their
+    `uid` is a negative number.
+    """
+
+    id: int
+    folder: int
+    epoch: int
+    uid: int
+    document: int
+    received: int
+    file: str
+    flags: str
+    keywords: str
+    gone: int
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """A place with the words a person knows it by; `current`: of the folder's present epoch."""
+
+    id: int
+    key: bytes
+    size: int
+    account: str
+    folder: str
+    path: str
+    file: str
+    flags: str
+    gone: int
+    received: int
+    uid: int
+    folder_id: int
+    current: int
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A UID that could not be stored, why, how often it was tried, and when it is due again (Unix time)."""
+
+    folder: int
+    epoch: int
+    uid: int
+    reason: str
+    tries: int
+    due: float
+
+
+class AccountRow(msgspec.Struct, frozen=True):
+    """An account's identity and its last run, times in Unix seconds."""
+
+    name: str
+    host: str
+    user: str
+    started: float | None
+    finished: float | None
+    succeeded: float | None
+    error: str | None
+
+
+class NewPlace(msgspec.Struct, frozen=True):
+    """A stored message about to be known."""
+
+    uid: int
+    key: bytes
+    size: int
+    received: int
+    file: str
+    flags: str
+    keywords: str
