@@ -301,14 +301,14 @@ class Ledger:
                 if cursor.rowcount:
                     fresh += 1
                     self._db.execute("INSERT INTO change (document) VALUES (?)", (cursor.lastrowid,))
+                facts = (place.received, place.file, place.flags, place.keywords)
                 self._db.execute(
                     "INSERT INTO place (folder, epoch, uid, document, received, file, flags, keywords)"
                     " VALUES (?, ?, ?, (SELECT id FROM document WHERE key = ?), ?, ?, ?, ?)"
                     " ON CONFLICT (folder, epoch, uid) DO UPDATE SET document = excluded.document,"
                     " received = excluded.received, file = excluded.file, flags = excluded.flags,"
                     " keywords = excluded.keywords, gone = 0",
-                    (folder.id, folder.epoch, place.uid, place.key)
-                    + (place.received, place.file, place.flags, place.keywords),  # noqa: RUF005
+                    (folder.id, folder.epoch, place.uid, place.key, *facts),
                 )
             self._db.executemany(
                 "DELETE FROM failed WHERE folder = ? AND epoch = ? AND uid = ?",

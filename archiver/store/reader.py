@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from archiver.errors import DamagedError, NotFoundError
+from archiver.errors import DamagedError, NotFoundError, StoreError
 from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Finder, disk_errors, key_of, parse_name, to_wire
@@ -34,8 +34,13 @@ class Reader:
         paths = self.paths(key)
         for path in paths:
             name = parse_name(os.path.basename(path))
-            with disk_errors("read the archive"), open(path, "rb") as file:
-                data = file.read()
+            try:
+                with disk_errors("read the archive"), open(path, "rb") as file:
+                    data = file.read()
+            except StoreError:
+                if os.path.exists(path):
+                    raise
+                continue  # renamed since it was looked up; another copy, or the error below, will do
             wire = to_wire(data, name[0]) if name else data
             if key_of(wire) == key:
                 return wire

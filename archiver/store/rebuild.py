@@ -32,7 +32,8 @@ def rebuild(ledger: Ledger, advance: Callable[[str, int], None] = lambda folder,
 
     Safe to repeat after a kill: what is known already is passed over.
     """
-    total, damaged = 0, []
+    total = 0
+    damaged: list[str] = []
     for account, relative, described in walk_folders(ledger.root):
         folder = ledger.add_folder(account, described.raw, described.name, relative)
         adopted = adopt(ledger, folder)

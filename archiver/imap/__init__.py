@@ -1,0 +1,6 @@
+"""The IMAP edge: connect, log in, list, select, fetch. The only importer of imapclient."""
+
+from archiver.imap.connection import Connection, connect
+from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Selected, Status
+
+__all__ = ["Connection", "Failed", "Fetched", "Listed", "Mailbox", "Selected", "Status", "connect"]

@@ -1,0 +1,59 @@
+"""What the server says, as frozen structs in IMAP's own words (RFC 9051)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Mailbox(msgspec.Struct, frozen=True):
+    r"""A line of LIST. `raw` is the name on the wire, each byte one character; `name` is readable.
+
+    `special` holds special uses such as `\\Junk` (RFC 6154).
+    """
+
+    raw: str
+    name: str
+    delimiter: str | None
+    special: tuple[str, ...] = ()
+    selectable: bool = True
+
+
+class Status(msgspec.Struct, frozen=True):
+    """STATUS of a mailbox; what the server left out is None."""
+
+    messages: int | None
+    uidnext: int | None
+    uidvalidity: int | None
+    modseq: int | None
+
+
+class Selected(msgspec.Struct, frozen=True):
+    """What EXAMINE answered. `modseq` is None where the mailbox keeps none (RFC 7162, 3.1.2)."""
+
+    exists: int
+    uidvalidity: int | None
+    uidnext: int | None
+    modseq: int | None
+
+
+class Listed(msgspec.Struct, frozen=True):
+    r"""A message's UID and flags; `\\Recent` is left out."""
+
+    uid: int
+    flags: frozenset[str]
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """A whole message. `received` is INTERNALDATE in Unix seconds, None when the server's makes no sense."""
+
+    uid: int
+    flags: frozenset[str]
+    received: int | None
+    wire: bytes
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """A message the server has and does not hand out, and why (no content in it)."""
+
+    uid: int
+    reason: str

@@ -1,0 +1,148 @@
+"""Answers read straight off the connection, one logical line at a time (RFC 9051, 7 and 9).
+
+IMAPClient's general parser costs more than everything else in a pull; a FETCH answer is a line, a literal
+and a closing line, and is read as that. Tolerant where servers are loose, strict about lengths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Protocol
+
+from archiver.errors import ConnectionLostError, ProtocolError
+
+_LITERAL = re.compile(rb"\{(\d+)\+?\}\r?\n\Z")
+_FETCH = re.compile(rb"\* +\d+ +FETCH +\((.*)\)\s*\Z", re.DOTALL | re.IGNORECASE)
+# NUL marks where a literal stood; no line can hold one (RFC 9051, 9: CHAR is %x01-7F).
+_ITEM = re.compile(
+    rb"\s*([A-Za-z0-9.-]+(?:\[[^\]]*\](?:<\d+>)?)?)\s+"
+    rb'(\0\d+\0|"(?:[^"\\]|\\.)*"|\((?:[^()"\0]|"(?:[^"\\]|\\.)*"|\0\d+\0|\((?:[^()"]|"(?:[^"\\]|\\.)*")*\))*\)|[^\s()]+)',
+    re.DOTALL,
+)
+_MAX_LINE = 16 << 20
+_MAX_LITERAL = 1 << 31
+_MONTHS = {m: i for i, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+_DATE = re.compile(rb'"?\s*(\d{1,2})-(\w{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"?\Z')
+
+
+class Line:
+    """A logical line: its text with each literal replaced by NUL n NUL, and the literals."""
+
+    __slots__ = ("literals", "text")
+
+    def __init__(self, text: bytes, literals: list[bytes]) -> None:
+        self.text = text
+        self.literals = literals
+
+
+class Stream(Protocol):
+    def readline(self) -> bytes: ...
+    def read(self, size: int) -> bytes: ...
+
+
+def read_line(stream: Stream) -> Line:
+    """The next logical line, literals included. ConnectionLostError at the end of the stream."""
+    line = _physical_line(stream)
+    if not line.endswith((b"}\r\n", b"}\n")):
+        return Line(line, [])
+    text = b""
+    literals: list[bytes] = []
+    while match := _LITERAL.search(line):
+        size = int(match[1])
+        if size > _MAX_LITERAL:
+            raise ProtocolError(f"the server announces a literal of {size} bytes")
+        text += b"%b\0%d\0" % (line[: match.start()], len(literals))
+        literals.append(_exactly(stream, size))
+        line = _physical_line(stream)
+    return Line(text + line, literals)
+
+
+def _physical_line(stream: Stream) -> bytes:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        if len(line) > _MAX_LINE:
+            raise ProtocolError(f"the server sent a line of more than {_MAX_LINE} bytes")
+        raise ConnectionLostError("the server closed the connection", hint="the next run continues")
+    return line
+
+
+def _exactly(stream: Stream, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) != size:
+        raise ConnectionLostError(
+            f"the connection ended {size - len(data)} bytes before the end of a message",
+            hint="the next run fetches it again",
+        )
+    return data
+
+
+def fetch_items(line: Line) -> dict[bytes, bytes | None] | None:
+    """The items of an untagged FETCH by upper-case name, NIL as None; None for any other line."""
+    match = _FETCH.match(line.text)
+    if not match:
+        return None
+    items: dict[bytes, bytes | None] = {}
+    for name, value in _ITEM.findall(match[1]):
+        items[name.upper()] = _value(value, line.literals)
+    return items
+
+
+def _value(value: bytes, literals: list[bytes]) -> bytes | None:
+    if value[:1] == b"\0":
+        return literals[int(value[1:-1])]
+    if value[:1] == b'"':
+        return re.sub(rb"\\(.)", rb"\1", value[1:-1], flags=re.DOTALL)
+    return None if value.upper() == b"NIL" else value
+
+
+def flags_of(value: bytes | None) -> frozenset[str]:
+    r"""The flags in `(\Seen $Work)`; \Recent is not one that stays."""
+    words = (value or b"").strip(b"()").decode("latin-1").split()
+    return frozenset(word for word in words if word.lower() != "\\recent")
+
+
+def internal_date(value: bytes | None) -> int | None:
+    """INTERNALDATE in Unix seconds; None for dates that are none (`00-Jan-0000`)."""
+    match = _DATE.match(value or b"")
+    if not match:
+        return None
+    day, month, year, hour, minute, second = match.group(1, 2, 3, 4, 5, 6)
+    offset = timedelta(hours=int(match[8]), minutes=int(match[9]))
+    try:
+        zone = timezone(-offset if match[7] == b"-" else offset)
+        moment = datetime(
+            int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), min(int(second), 59), 0, zone
+        )
+        return int(moment.timestamp())
+    except (ValueError, KeyError, OverflowError):
+        return None
+
+
+def uid_set(uids: list[int]) -> Iterator[str]:
+    """Ascending UIDs as sequence sets such as `1:5,9`, each short enough for the strictest server."""
+    part: list[str] = []
+    length = 0
+    for first, last in _runs(uids):
+        text = str(first) if first == last else f"{first}:{last}"
+        if length + len(text) > 4000:
+            yield ",".join(part)
+            part, length = [], 0
+        part.append(text)
+        length += len(text) + 1
+    if part:
+        yield ",".join(part)
+
+
+def _runs(uids: list[int]) -> Iterator[tuple[int, int]]:
+    start = last = None
+    for uid in uids:
+        if last is not None and uid == last + 1:
+            last = uid
+            continue
+        if start is not None and last is not None:
+            yield start, last
+        start = last = uid
+    if start is not None and last is not None:
+        yield start, last
