@@ -12,6 +12,7 @@ import contextlib
 import getpass
 import grp
 import imaplib
+import itertools
 import os
 import pathlib
 import re
@@ -139,12 +140,14 @@ class User:
         path = pathlib.Path(self.server.doveadm("mailbox", "path", "-u", self.name, folder).strip())
         (path / "dovecot-uidlist").unlink()
 
-    def import_maildir(self, source: pathlib.Path, into: str = "") -> None:
-        """Load a Maildir, dates (mtime) and flags kept; its inbox goes to `into`, or to INBOX.
-
-        The files must be readable for the server: put them under `server.directory`.
-        """
-        self.server.doveadm("import", "-u", self.name, f"maildir:{source}", into, "all")
+    def import_maildir(self, source: pathlib.Path) -> None:
+        """Load a Maildir into INBOX, dates (mtime) and flags kept; `source` under `server.directory`."""
+        if (
+            os.geteuid() == 0
+        ):  # the server's user must write there, else doveadm imports nothing and is content
+            for path in (source, *source.glob("*/")):
+                shutil.chown(path, "mail", "mail")
+        self.server.doveadm("import", "-u", self.name, f"maildir:{source}", "", "all")
 
     def kick(self) -> None:
         """Cut all sessions of the user."""
@@ -163,6 +166,7 @@ class Dovecot:
         self.port = 0
         self.tls_port = 0
         self._config = directory / "dovecot.conf"
+        self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
 
     def add_user(self, name: str, password: str = "secret", *, fields: str = "") -> User:
@@ -177,6 +181,10 @@ class Dovecot:
         path.write_text(f"{name}:{{PLAIN}}{password}::::::{fields}\n", encoding="utf-8")
         path.chmod(0o644)
         return User(self, name, password)
+
+    def new_user(self, *, fields: str = "") -> User:
+        """A user of a name nobody has had yet."""
+        return self.add_user(f"user{next(self._numbers)}", fields=fields)
 
     def doveadm(self, *arguments: str, stdin: bytes = b"") -> str:
         """Run doveadm against this server (about 12 ms)."""
@@ -198,7 +206,7 @@ class Dovecot:
             self.port, self.tls_port = free_ports(2)
             self._config.write_text(configuration(self), encoding="utf-8")
             # Should this process be killed, the kernel ends the server too.
-            command = ["setpriv", "--pdeathsig", "TERM", "dovecot", "-F", "-c", str(self._config)]
+            command = ["setpriv", "--pdeathsig", "KILL", "dovecot", "-F", "-c", str(self._config)]
             self._process = subprocess.Popen(
                 command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
@@ -212,7 +220,7 @@ class Dovecot:
         if self._process is not None:
             self._end(self._process)
             self._process = None
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove(self.directory)
 
     def _end(self, process: subprocess.Popen[bytes]) -> str:
         """Kill the group: nothing is kept; asked politely the master takes a second, its sessions ten."""
@@ -268,6 +276,12 @@ def start(options: Options | None = None) -> Dovecot:
         server.stop()
         raise
     return server
+
+
+def remove(directory: pathlib.Path) -> None:
+    """Remove a server's directory; what was still being written when it was killed goes in a second pass."""
+    for _ in range(2):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def check_version() -> None:
