@@ -202,13 +202,14 @@ class Ledger:
             )
 
     def open_folder(self, folder_id: int) -> None:
-        """Say, durably, that files are about to be written into the folder."""
+        """Say, durably, that files are about to be written and nothing is up to date until `settle`."""
         with self.transaction():
-            self._db.execute("UPDATE folder SET open = 1 WHERE id = ?", (folder_id,))
+            self._db.execute("UPDATE folder SET open = 1, uidnext = NULL WHERE id = ?", (folder_id,))
 
-    def close_folder(self, folder_id: int) -> None:
+    def close_folder(self, folder_id: int, error: str | None) -> None:
+        """A run stopped cleanly before the folder was settled; `error` says why, for the status."""
         with self.transaction():
-            self._db.execute("UPDATE folder SET open = 0 WHERE id = ?", (folder_id,))
+            self._db.execute("UPDATE folder SET open = 0, error = ? WHERE id = ?", (error, folder_id))
 
     def new_epoch(self, folder_id: int, uidvalidity: int) -> None:
         """Begin to count UIDs anew: nothing is settled, nothing has failed."""
@@ -242,14 +243,6 @@ class Ledger:
                 (int(time.time()), folder.id, folder.epoch),
             )
 
-    def unsettle(self, folder_id: int, *, error: str | None) -> None:
-        """Let the next run compare everything; `error` says why, for the status."""
-        with self.transaction():
-            self._db.execute(
-                "UPDATE folder SET uidnext = NULL, messages = NULL, error = ? WHERE id = ?",
-                (error, folder_id),
-            )
-
     # Places
 
     def known(self, folder: Folder) -> dict[int, tuple[str, str, int]]:
@@ -273,17 +266,24 @@ class Ledger:
     def all_places(self, folder_id: int) -> list[Place]:
         return self._select(Place, "place WHERE folder = ? ORDER BY id", folder_id)
 
-    def claimable(self, folder: Folder, key: bytes) -> Place | None:
-        """A place of an earlier epoch of this folder with the same content, the likeliest first."""
-        found = self._select(
+    def earlier_count(self, folder: Folder) -> int:
+        """How many places of earlier epochs could be claimed."""
+        return self._number(
+            "SELECT count(*) FROM place WHERE folder = ? AND epoch BETWEEN 0 AND ? - 1",
+            folder.id,
+            folder.epoch,
+        )
+
+    def claimable(self, folder: Folder, key: bytes) -> list[Place]:
+        """Places of earlier epochs of this folder with the same content, the likeliest first."""
+        return self._select(
             Place,
             "place WHERE folder = ? AND epoch BETWEEN 0 AND ? - 1"
-            " AND document = (SELECT id FROM document WHERE key = ?) ORDER BY gone, epoch DESC, uid LIMIT 1",
+            " AND document = (SELECT id FROM document WHERE key = ?) ORDER BY gone, epoch DESC, uid",
             folder.id,
             folder.epoch,
             key,
         )
-        return found[0] if found else None
 
     def add_places(self, folder: Folder, new: Sequence[NewPlace], claimed: Iterable[int] = ()) -> int:
         """Know stored messages, in one transaction; `claimed` places of earlier epochs become them.

@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -143,15 +143,18 @@ class Group:
             raise
         return True
 
-    def commit(self, pool: ThreadPoolExecutor) -> None:
+    def commit(self, pool: ThreadPoolExecutor, step: Callable[[str], None]) -> None:
+        """Make the group durable; `step` is called with a name between the steps."""
         new, self._new = self._new, []
         try:
             list(pool.map(os.fsync, [fd for fd, _, _ in new]))
         finally:
             for fd, _, _ in new:
                 os.close(fd)
+        step("synced")
         for _, path, file_name in new:
             os.rename(path, os.path.join(self.folder, "cur", file_name))
+        step("moved")
         sync_directory(os.path.join(self.folder, "cur"))
 
     def discard(self) -> None:

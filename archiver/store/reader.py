@@ -21,7 +21,10 @@ class Reader:
 
     def path(self, spot: Spot) -> str | None:
         """Where the file of a place is now, under whatever flags; None when it is gone from disk."""
-        return self._finder.path(os.path.join(self._mail, spot.path), spot.file, spot.flags)
+        return self.find(os.path.join(self._mail, spot.path), spot.file, spot.flags)
+
+    def find(self, folder: str, base: str, flags: str) -> str | None:
+        return self._finder.path(folder, base, flags)
 
     def paths(self, key: bytes) -> list[str]:
         return [path for spot in self._ledger.spots(key) if (path := self.path(spot))]

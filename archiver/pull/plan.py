@@ -1,0 +1,123 @@
+"""What a folder needs: pure decisions from what the server says and what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from archiver.config import Folders
+from archiver.imap import Mailbox, Selected, Status
+from archiver.store.ledger import glob_folder
+from archiver.store.maildir import letters
+from archiver.store.records import Failure, Folder
+
+BATCH_MESSAGES = 500
+BATCH_BYTES = 32 << 20
+
+
+class Differences(msgspec.Struct, frozen=True):
+    """Server minus ledger: UIDs to fetch (ascending), flags to note (UID, letters, keywords), UIDs gone."""
+
+    fetch: tuple[int, ...]
+    flags: tuple[tuple[int, str, str], ...]
+    gone: tuple[int, ...]
+
+
+def choose(mailboxes: Iterable[Mailbox], folders: Folders) -> list[Mailbox]:
+    r"""The selectable mailboxes the configuration wants, INBOX first.
+
+    A pattern that begins with a backslash names a special use (`\Junk`); any other is a glob on the
+    readable name, letters of either case alike.
+    """
+    chosen = [
+        m
+        for m in mailboxes
+        if m.selectable
+        and (not folders.include or _fits(m, folders.include))
+        and not _fits(m, folders.exclude)
+    ]
+    return sorted(chosen, key=lambda m: (m.name != "INBOX", m.name))
+
+
+def _fits(mailbox: Mailbox, patterns: Sequence[str]) -> bool:
+    special = {use.lower() for use in mailbox.special}
+    return any(p.lower() in special if p.startswith("\\") else glob_folder(p, mailbox.name) for p in patterns)
+
+
+def is_unchanged(
+    folder: Folder, status: Status, failures: Iterable[Failure], now: float, flags_every: float
+) -> bool:
+    """Whether nothing needs to be asked: every value equal, no failed UID due, no run cut short.
+
+    Without HIGHESTMODSEQ nobody says whether flags changed, so they count as changed every `flags_every`
+    seconds.
+    """
+    if folder.open or folder.uidnext is None or status.uidnext is None or status.messages is None:
+        return False
+    if (status.uidvalidity, status.uidnext) != (folder.uidvalidity, folder.uidnext):
+        return False
+    if status.messages != folder.messages or any(f.due <= now for f in failures):
+        return False
+    if status.modseq is not None and folder.modseq is not None:
+        return status.modseq == folder.modseq
+    return now - folder.flags_at < flags_every
+
+
+def is_new_epoch(folder: Folder, selected: Selected) -> bool:
+    """Whether UIDs no longer mean what they meant: another UIDVALIDITY, or UIDs counted anew under it."""
+    if selected.uidvalidity != folder.uidvalidity:
+        return True
+    return selected.uidnext is not None and selected.uidnext <= folder.cursor
+
+
+def needs_all(
+    folder: Folder, selected: Selected, live: int, tail: int, now: float, flags_every: float
+) -> bool:
+    """Whether every UID must be compared, or those above the cursor tell enough.
+
+    `live` messages are known to be there, `tail` are new above the cursor: when that is not what the
+    server counts, something vanished, or a file was lost and is wanted again.
+    """
+    if not folder.cursor or live + tail != selected.exists:
+        return True
+    if selected.modseq is not None and folder.modseq is not None:
+        return False
+    return now - folder.flags_at >= flags_every
+
+
+def compare(
+    server: Mapping[int, frozenset[str]],
+    known: Mapping[int, tuple[str, str, int]],
+    failures: Mapping[int, Failure],
+    now: float,
+    *,
+    complete: bool,
+) -> Differences:
+    """What differs between the server's messages (UID -> flags) and the known ones of the epoch.
+
+    Only a `complete` listing lets a known UID be gone; and gone is only a mark, the message stays.
+    """
+    fetch = sorted(
+        uid for uid in server if uid not in known and (uid not in failures or failures[uid].due <= now)
+    )
+    flags = []
+    for uid, words in server.items():
+        if uid in known:
+            new = letters(words), keywords(words)
+            if known[uid] != (*new, 0):
+                flags.append((uid, *new))
+    gone = [uid for uid, (_, _, gone) in known.items() if not gone and uid not in server] if complete else []
+    return Differences(tuple(fetch), tuple(flags), tuple(gone))
+
+
+def keywords(flags: Iterable[str]) -> str:
+    """The flags that are no system flags, sorted, with spaces between."""
+    return " ".join(sorted(flag for flag in flags if not flag.startswith("\\")))
+
+
+def batches(uids: Sequence[int], mean_size: float) -> Iterable[Sequence[int]]:
+    """UIDs in bunches for one FETCH each, of about BATCH_BYTES when messages have `mean_size` bytes."""
+    step = max(1, min(BATCH_MESSAGES, int(BATCH_BYTES / max(mean_size, 1))))
+    for start in range(0, len(uids), step):
+        yield uids[start : start + step]
