@@ -234,7 +234,7 @@ def _attachment(letter: Letter, kind: str, filename: str) -> bytes:
 
 
 def _parameter(name: str, value: str, charset: str) -> str:
-    """A MIME parameter: plain, by RFC 2231, or as older mail programs of that charset's countries wrote it."""
+    """A MIME parameter: plain, by RFC 2231, or as older mail programs with that charset wrote it."""
     if value.isascii():
         return f';\r\n {name}="{value}"'
     if charset in ("iso-2022-jp", "koi8-r", "windows-1251"):
