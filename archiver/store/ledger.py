@@ -403,6 +403,15 @@ class Ledger:
         )
         return [key for (key,) in rows]
 
+    def folder_keys(self, folder_id: int) -> dict[int, bytes]:
+        """Document id -> key, for the documents with a place in the folder."""
+        rows = self._rows(
+            "SELECT DISTINCT d.id, d.key FROM place p JOIN document d ON d.id = p.document"
+            " WHERE p.folder = ?",
+            folder_id,
+        )
+        return dict(rows)
+
     def totals(self) -> dict[int, tuple[int, int, int]]:
         """Folder id -> (messages on the server, messages gone from it, bytes of all)."""
         rows = self._rows(

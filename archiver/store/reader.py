@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from archiver.errors import DamagedError, NotFoundError, StoreError
 from archiver.store.layout import mail_root
@@ -34,20 +35,24 @@ class Reader:
 
         NotFoundError when no file is left, DamagedError when none holds those bytes any more.
         """
-        paths = self.paths(key)
-        for path in paths:
-            name = parse_name(os.path.basename(path))
-            try:
-                with disk_errors("read the archive"), open(path, "rb") as file:
-                    data = file.read()
-            except StoreError:
-                if os.path.exists(path):
-                    raise
-                continue  # renamed since it was looked up; another copy, or the error below, will do
-            wire = to_wire(data, name[0]) if name else data
-            if key_of(wire) == key:
-                return wire
-        hint = "archiver verify --repair fetches it again if the server still has it"
-        if not paths:
-            raise NotFoundError(f"the file of message {key.hex()[:12]} is gone from the archive", hint=hint)
-        raise DamagedError(f"the file of message {key.hex()[:12]} is damaged: {paths[0]}", hint=hint)
+        return read_wire(key, self.paths(key))
+
+
+def read_wire(key: bytes, paths: Sequence[str]) -> bytes:
+    """The wire bytes of `key` from whichever of the files has them; errors as `Reader.wire`."""
+    for path in paths:
+        name = parse_name(os.path.basename(path))
+        try:
+            with disk_errors("read the archive"), open(path, "rb") as file:
+                data = file.read()
+        except StoreError:
+            if os.path.exists(path):
+                raise
+            continue  # renamed since it was looked up; another copy, or the error below, will do
+        wire = to_wire(data, name[0]) if name else data
+        if key_of(wire) == key:
+            return wire
+    hint = "archiver verify --repair fetches it again if the server still has it"
+    if not paths:
+        raise NotFoundError(f"the file of message {key.hex()[:12]} is gone from the archive", hint=hint)
+    raise DamagedError(f"the file of message {key.hex()[:12]} is damaged: {paths[0]}", hint=hint)
