@@ -34,7 +34,7 @@ SEARCHES = (
     ("Chinese, by any two characters: train tickets.", ["车票"]),
     ("Japanese: meetings. The mail is in ISO-2022-JP, the query is not.", ["会議"]),
     ("Unread mail in a folder and the folders below it.", ["is:unread", "folder:仕事*"]),
-    ("Conditions can be combined and grouped.", ["(Сатурн", "OR", "Saturn)", "NOT", "from:nightsky"]),
+    ("Conditions can be combined and grouped.", ["(Сатурн OR Saturn) NOT from:nightsky"]),
 )
 
 
