@@ -1,0 +1,12 @@
+"""Finding messages: the query language, the analysis of text, the index and its engines.
+
+fields      the one table of query fields
+query       text of a query -> frozen tree (tree.py)
+analysis    text -> terms, the same for index and query
+places      tree of place predicates -> condition for the ledger
+index       what an index is: documents, hits, the protocol, and `open_index`
+snippet     the part of a text that shows why it was found
+whoosh/     the engine on files of Whoosh
+
+Nothing outside this room knows which engine answers.
+"""

@@ -1,0 +1,100 @@
+"""The one table of query fields: it drives the parser, `archiver search --help` and docs/query.md."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["content", "document", "place"]
+Takes = Literal["words", "date", "size", "name", "choice"]
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One field of the query language.
+
+    `content` is text of the message, `document` a fact that never changes, `place` a fact of the
+    places where the message is. `values` are the words a field of choices takes.
+    """
+
+    name: str
+    kind: Kind
+    takes: Takes
+    description: str
+    example: str
+    aliases: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("from", "content", "words", "who sent it: name or address", "from:alice@example.org"),
+    Field("to", "content", "words", "a recipient in To", 'to:"Bob Example"'),
+    Field("cc", "content", "words", "a recipient in Cc", "cc:office@example.org"),
+    Field("subject", "content", "words", "the subject", "subject:(invoice OR receipt)"),
+    Field("body", "content", "words", "the text of the message", 'body:"see you on monday"'),
+    Field("filename", "content", "words", "the name of an attachment", "filename:report.pdf"),
+    Field(
+        "has", "document", "choice", "attachment: has a file attached", "has:attachment", (), ("attachment",)
+    ),
+    Field("before", "document", "date", "dated earlier than the first moment of", "before:2024-03"),
+    Field("after", "document", "date", "dated at the first moment of, or later", "after:2024-03-05"),
+    Field("date", "document", "date", "dated within; ranges include both ends", "date:2024..2025-03"),
+    Field("larger", "document", "size", "more bytes than, as sent by the server", "larger:5M"),
+    Field("smaller", "document", "size", "fewer bytes than, as sent by the server", "smaller:200k"),
+    Field("account", "place", "name", "the account it is in", "account:work"),
+    Field("folder", "place", "name", "the folder it is in, or one above it", "folder:Lists", ("in",)),
+    Field(
+        "is",
+        "place",
+        "choice",
+        "unread, read, flagged, answered, draft; gone: no longer on the server",
+        "is:unread",
+        (),
+        ("unread", "read", "flagged", "answered", "draft", "gone"),
+    ),
+)
+
+CONTENT: tuple[str, ...] = tuple(field.name for field in FIELDS if field.kind == "content")
+"""The fields that a bare word searches, all together."""
+
+BY_NAME: dict[str, Field] = {name: field for field in FIELDS for name in (field.name, *field.aliases)}
+
+_TAKES = {
+    "words": 'a word, start*, a "phrase" or a (group)',
+    "date": "2024, 2024-03, 2024-03-05, today, yesterday, 7d, 3w, 2m, 1y",
+    "size": "bytes, or 200k, 5M, 1G (1k = 1024)",
+    "name": "a name; * and ? stand for any characters, any case",
+    "choice": "one of its words",
+}
+
+SYNTAX = """\
+word                in from, to, cc, subject, body or filename, in any case, with or without accents
+"two words"         next to each other
+wor*                words that begin so
+a b, a AND b        both; binds tighter than OR
+a OR b              either
+-a, NOT a           every message but those
+( )                 grouping; also for the values of a field: from:(alice OR bob)
+"""
+
+
+def help_text() -> str:
+    """The query language in plain text, for `archiver search --help`."""
+    lines = [SYNTAX.rstrip(), ""]
+    for field in FIELDS:
+        lines.append(f"{field.name + ':':<10}{field.description:<71} {field.example}")
+    lines += ["", *(f"A field of {what}s takes {_TAKES[what]}." for what in ("date", "size", "name"))]
+    lines.append("A range of dates is written FROM..TO; either end may be left out.")
+    return "\n".join(lines) + "\n"
+
+
+def markdown() -> str:
+    """The table of fields for docs/query.md."""
+    lines = ["| field | finds messages by | takes | example |", "|---|---|---|---|"]
+    for field in FIELDS:
+        names = ", ".join(f"`{name}:`" for name in (field.name, *field.aliases))
+        takes = ", ".join(f"`{value}`" for value in field.values) or _TAKES[field.takes]
+        lines.append(
+            f"| {names} | {field.description} | {takes.replace('|', chr(92) + '|')} | `{field.example}` |"
+        )
+    return "\n".join(lines) + "\n"

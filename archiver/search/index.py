@@ -1,0 +1,192 @@
+"""What an index is: the documents that go in, the hits that come out, and the protocol of an engine.
+
+One document stands for one message by its bytes (`key` is their SHA-256). It holds only what never
+changes; where the message is and its flags are asked from the ledger at query time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+from archiver.search.tree import Node
+
+if TYPE_CHECKING:
+    from archiver.message import Address, Message
+
+Order = Literal["newest", "oldest", "relevance"]
+Places = Callable[[Node], AbstractSet[bytes]]
+"""Answers a SamePlace tree with the keys of the documents that have such a place."""
+
+BODY_LIMIT = 4_000_000
+"""Characters of a body that are searched; what follows them is not."""
+
+DISPLAY_LIMIT = 300
+"""Characters of subject and sender that a hit carries."""
+
+
+class IndexState(msgspec.Struct, frozen=True):
+    """How far an index is: the ledger it was fed from and the last change it holds."""
+
+    ledger: str
+    change: int
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A message as it is searched and shown. Dates are Unix seconds, sizes wire bytes.
+
+    `from_`, `to` and `cc` have one entry for each address, `Name <address>`.
+    """
+
+    key: bytes
+    date: int
+    size: int
+    subject: str = ""
+    from_: tuple[str, ...] = ()
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    body: str = ""
+    filenames: tuple[str, ...] = ()
+    has_attachment: bool = False
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A document analysed: all that an engine writes. Made in any process, pickled to the writer.
+
+    `terms` maps each content field to its terms and their ascending positions, `lengths` to how
+    many terms it has; `has` are the document's facts.
+    """
+
+    key: bytes
+    date: int
+    size: int
+    subject: str
+    sender: str
+    has: tuple[str, ...]
+    terms: Mapping[str, Mapping[str, list[int]]]
+    lengths: Mapping[str, int]
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One document found, with what a list of results shows."""
+
+    key: bytes
+    date: int
+    size: int
+    subject: str
+    sender: str
+    has_attachment: bool
+
+
+class Hits(msgspec.Struct, frozen=True):
+    """A page of hits, and how many documents were found in all."""
+
+    total: int
+    hits: tuple[Hit, ...]
+
+
+class Index(Protocol):
+    """What every engine does.
+
+    Readers need no lock and see the last commit; one writer at a time, who else writes gets LockedError.
+    Any call but `clear` raises DamagedError when the index on disk is not what was written.
+    """
+
+    def state(self) -> IndexState | None:
+        """The state of the last commit; None when there is no index yet."""
+
+    def apply(self, documents: Iterable[Prepared], removed: Iterable[bytes], state: IndexState) -> None:
+        """Remove and add (replacing by key), and record the state: one commit, durable, all or nothing.
+
+        Memory grows with `documents`: many are given in several calls. A key given twice is added
+        once, as it came last; one both removed and given is added.
+        """
+
+    def search(
+        self, tree: Node, places: Places, order: Order = "newest", offset: int = 0, limit: int = 20
+    ) -> Hits:
+        """The page of hits from `offset` on, and the exact total. Equal dates are ordered by key."""
+
+    def count(self) -> int:
+        """How many documents there are."""
+
+    def keys(self) -> set[bytes]:
+        """The keys of all documents."""
+
+    def hit(self, key: bytes) -> Hit | None:
+        """What a hit on this document would show; None when it is not in the index."""
+
+    def maintain(self) -> bool:
+        """One bounded step of tidying up; True when another is worth taking.
+
+        Changes no answer. Blocks other writers, not readers.
+        """
+
+    def clear(self) -> None:
+        """Make it an empty index without a state, whatever is on disk."""
+
+    def close(self) -> None:
+        """Let go of files. Does not commit anything."""
+
+
+def open_index(path: str) -> Index:
+    """The index in this directory, which is made at the first commit. Reads nothing yet."""
+    from archiver.search.whoosh.engine import WhooshIndex
+
+    return WhooshIndex(path)
+
+
+def document(key: bytes, received: int, size: int, message: Message) -> Document:
+    """A message as a document; `received` is its INTERNALDATE, `size` its bytes on the wire."""
+    from archiver.message import document_date
+
+    return Document(
+        key=key,
+        date=document_date(message, received),
+        size=size,
+        subject=message.subject,
+        from_=_addresses(message.from_),
+        to=_addresses(message.to),
+        cc=_addresses(message.cc),
+        body=message.text,
+        filenames=tuple(part.filename for part in message.attachments if part.filename),
+        has_attachment=bool(message.attachments),
+    )
+
+
+def prepare(document: Document) -> Prepared:
+    """Analyse a document; needs no index."""
+    from archiver.search.analysis import positions
+
+    values = {
+        "from": document.from_,
+        "to": document.to,
+        "cc": document.cc,
+        "subject": (document.subject,),
+        "body": (document.body[:BODY_LIMIT],),
+        "filename": document.filenames,
+    }
+    analysed = {field: positions(texts) for field, texts in values.items()}
+    return Prepared(
+        key=document.key,
+        date=document.date,
+        size=document.size,
+        subject=document.subject[:DISPLAY_LIMIT],
+        sender=", ".join(document.from_)[:DISPLAY_LIMIT],
+        has=("attachment",) if document.has_attachment else (),
+        terms={field: terms for field, (terms, _) in analysed.items() if terms},
+        lengths={field: count for field, (_, count) in analysed.items() if count},
+    )
+
+
+def _addresses(addresses: Iterable[Address]) -> tuple[str, ...]:
+    return tuple(shown for each in addresses if (shown := _address(each)))
+
+
+def _address(address: Address) -> str:
+    if address.name and address.address:
+        return f"{address.name} <{address.address}>"
+    return address.name or address.address

@@ -1,0 +1,48 @@
+"""A tree of place predicates as a condition for `Ledger.keys`: one row is one place.
+
+Uses the columns account, folder, flags and gone, and the function `glob_folder(pattern, text)`.
+Values travel as parameters only.
+"""
+
+from __future__ import annotations
+
+from archiver.search.tree import And, Node, Or, Place, SamePlace
+
+_IS = {
+    "unread": "instr(flags, 'S') = 0",
+    "read": "instr(flags, 'S') > 0",
+    "flagged": "instr(flags, 'F') > 0",
+    "answered": "instr(flags, 'R') > 0",
+    "draft": "instr(flags, 'D') > 0",
+    "gone": "gone <> 0",
+}
+
+
+def compile(node: Node) -> tuple[str, tuple[object, ...]]:
+    """(where, parameters) of a SamePlace or of the tree inside one."""
+    match node:
+        case SamePlace(tree):
+            return compile(tree)
+        case And(parts):
+            return _joined(" AND ", parts)
+        case Or(parts):
+            return _joined(" OR ", parts)
+        case Place("is", value):
+            return _IS[value], ()
+        case Place("account", value):
+            return "glob_folder(?, account)", (_pattern(value),)
+        case Place("folder", value):
+            pattern = _pattern(value.rstrip("/"))
+            return "(glob_folder(?, folder) OR glob_folder(?, folder))", (pattern, f"{pattern}/*")
+    raise TypeError(f"not a predicate on places: {type(node).__name__}")
+
+
+def _joined(word: str, parts: tuple[Node, ...]) -> tuple[str, tuple[object, ...]]:
+    compiled = [compile(part) for part in parts]
+    where = word.join(text for text, _ in compiled)
+    return f"({where})", tuple(parameter for _, parameters in compiled for parameter in parameters)
+
+
+def _pattern(value: str) -> str:
+    """`[` is a character of folder names such as `[Gmail]/Sent`, not the start of a set."""
+    return value.replace("[", "[[]")

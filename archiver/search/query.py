@@ -1,0 +1,279 @@
+"""The query language: text -> tokens -> frozen tree.
+
+    or      = and ("OR" and)*
+    and     = unary (["AND"] unary)*
+    unary   = ("NOT" | "-") unary | primary
+    primary = "(" or ")" | FIELD ":" value | WORD | "*"-ended WORD | PHRASE
+    value   = "(" or ")" | WORD | PHRASE
+
+Place predicates joined by AND hold for one and the same place: `folder:A is:unread` is an unread copy
+in A; places alone joined by OR may stand among them. A negation is the complement on documents:
+`-folder:Spam` is every message with no copy in Spam, and `folder:A -is:unread` one with a copy in A and no
+unread copy anywhere. `before:` excludes the first moment of the date it names, `after:` includes it;
+a range of `date:` includes both its ends.
+
+Whatever is wrong is a QueryError at the position of the mistake; no bad query has an empty result.
+Does not look at an index: a word that occurs nowhere is a good query.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import NoReturn
+
+import msgspec
+
+from archiver.errors import QueryError
+from archiver.search import values
+from archiver.search.analysis import ends_in_word, query_terms
+from archiver.search.fields import BY_NAME, FIELDS, Field
+from archiver.search.tree import (
+    DateRange,
+    Has,
+    Node,
+    Phrase,
+    Place,
+    Prefix,
+    SamePlace,
+    SizeRange,
+    Word,
+    both,
+    either,
+    negated,
+)
+
+LENGTH_LIMIT = 10_000
+DEPTH_LIMIT = 50
+
+_QUOTES = '"“”„\uff02'
+_space = re.compile(r"\s*")
+_word = re.compile(f"[^\\s(){_QUOTES}]+")
+_quote = re.compile(f"[{_QUOTES}]")
+_field = re.compile(r"([A-Za-z][A-Za-z_-]*):")
+_not_a_value = re.compile(r"//|:|\\")
+
+
+class _Token(msgspec.Struct, frozen=True):
+    """`kind` is ( ) word phrase field AND OR NOT end; `at` the position in the query."""
+
+    kind: str
+    text: str
+    at: int
+
+
+def parse(text: str, *, now: datetime) -> Node:
+    """The tree of a query; `now` gives relative dates their meaning and all dates their zone."""
+    if len(text) > LENGTH_LIMIT:
+        raise QueryError(f"the query is longer than {LENGTH_LIMIT} characters", text, LENGTH_LIMIT)
+    if not text.strip():
+        raise QueryError("the query is empty", text, 0, hint="give a word to look for")
+    return _Parser(text, list(_tokens(text)), now).whole()
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    at = 0
+    while True:
+        found = _space.match(text, at)
+        at = found.end() if found else at
+        if at == len(text):
+            break
+        token, at = _token(text, at)
+        yield token
+        if token.kind == "field" and (value := _word.match(text, at)):
+            yield _Token("word", value[0], at)
+            at = value.end()
+    yield _Token("end", "", len(text))
+
+
+def _token(text: str, at: int) -> tuple[_Token, int]:
+    """The token that begins at `at`, and where it ends."""
+    if text[at] == "(":
+        return _Token("(", "(", at), at + 1
+    if text[at] == ")":
+        return _Token(")", ")", at), at + 1
+    if text[at] in _QUOTES:
+        close = _quote.search(text, at + 1)
+        if not close:
+            raise QueryError("the quotation mark is never closed", text, at)
+        return _Token("phrase", text[at + 1 : close.start()], at), close.end()
+    if text[at] == "-":
+        return _Token("NOT", "-", at), at + 1
+    return _plain(text, at)
+
+
+def _plain(text: str, at: int) -> tuple[_Token, int]:
+    """A word, an operator, or the name of a field with its colon."""
+    found = _word.match(text, at)
+    assert found
+    word = found[0]
+    if word in ("AND", "OR", "NOT"):
+        return _Token(word, word, at), found.end()
+    field = _field.match(word)
+    if field is None or _not_a_value.match(word, field.end()):
+        return _Token("word", word, at), found.end()
+    if field[1].lower() not in BY_NAME:
+        _unknown_field(text, field[1], at)
+    return _Token("field", field[1].lower(), at), at + field.end()
+
+
+def _unknown_field(text: str, name: str, at: int) -> NoReturn:
+    near = _nearest(name, BY_NAME)
+    hint = f"did you mean {near}:?" if near else "fields are " + ", ".join(f"{f.name}:" for f in FIELDS)
+    raise QueryError(f"no field is called {name}:", text, at, hint=f"{hint}; quote it to look for the words")
+
+
+def _nearest(word: str, choices: Sequence[str] | dict[str, Field]) -> str | None:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word.lower(), choices, 1)), None)
+
+
+class _Parser:
+    """Recursive descent over the tokens; `field` is the one whose group is being read."""
+
+    def __init__(self, text: str, tokens: list[_Token], now: datetime) -> None:
+        self.text = text
+        self.tokens = tokens
+        self.now = now
+        self.next = 0
+
+    def whole(self) -> Node:
+        tree = self.any_of(None, 0)
+        if self.token.kind == ")":
+            self.fail("the parenthesis was never opened", self.token.at)
+        return tree
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.next]
+
+    def take(self) -> _Token:
+        token = self.tokens[self.next]
+        self.next += 1
+        return token
+
+    def fail(self, message: str, at: int, hint: str | None = None) -> NoReturn:
+        raise QueryError(message, self.text, at, hint=hint)
+
+    def any_of(self, field: Field | None, depth: int) -> Node:
+        parts = [self.all_of(field, depth)]
+        while self.token.kind == "OR":
+            self.operand_after(self.take())
+            parts.append(self.all_of(field, depth))
+        return either(parts)
+
+    def all_of(self, field: Field | None, depth: int) -> Node:
+        parts = [self.one(field, depth)]
+        while self.token.kind not in ("OR", ")", "end"):
+            if self.token.kind == "AND":
+                self.operand_after(self.take())
+            parts.append(self.one(field, depth))
+        return both(parts)
+
+    def operand_after(self, operator: _Token) -> None:
+        if self.token.kind in ("AND", "OR", ")", "end"):
+            self.fail(f"nothing follows {operator.text}", operator.at, _AS_A_WORD.get(operator.text))
+
+    def one(self, field: Field | None, depth: int) -> Node:
+        token = self.take()
+        if depth > DEPTH_LIMIT:
+            self.fail(f"more than {DEPTH_LIMIT} levels of parentheses and negations", token.at)
+        if token.kind == "NOT":
+            self.operand_after(token)
+            if token.text == "-" and self.token.at != token.at + 1:
+                self.fail("nothing follows -", token.at)
+            return negated(self.one(field, depth + 1))
+        if token.kind == "(":
+            return self.group(token, field, depth)
+        if token.kind == "field":
+            return self.value(token, field, depth)
+        if token.kind in ("word", "phrase"):
+            return self.leaf(field, token)
+        if token.kind == ")":
+            self.fail("the parenthesis was never opened", token.at)
+        self.fail(f"nothing stands before {token.text}", token.at, _AS_A_WORD.get(token.text))
+
+    def group(self, opening: _Token, field: Field | None, depth: int) -> Node:
+        if self.token.kind == ")":
+            self.fail("the parentheses are empty", opening.at)
+        if self.token.kind == "end":
+            self.fail("the parenthesis is never closed", opening.at)
+        tree = self.any_of(field, depth + 1)
+        if self.token.kind != ")":
+            self.fail("the parenthesis is never closed", opening.at)
+        self.take()
+        return tree
+
+    def value(self, name: _Token, outer: Field | None, depth: int) -> Node:
+        if outer is not None:
+            self.fail(f"{name.text}: cannot stand inside {outer.name}:( )", name.at)
+        token = self.token
+        end = name.at + len(name.text) + 1
+        if token.kind not in ("word", "phrase", "(") or token.at != end:
+            field = BY_NAME[name.text]
+            self.fail(f"{name.text}: needs a value", end, f"write it right after the colon: {field.example}")
+        return self.one(BY_NAME[name.text], depth)
+
+    def leaf(self, field: Field | None, token: _Token) -> Node:
+        if field is None or field.takes == "words":
+            return self.words(field.name if field else "", token)
+        try:
+            return _LEAVES[field.takes](field, token.text, self.now)
+        except values.BadValue as error:
+            start = token.at + (token.kind == "phrase")
+            self.fail(f"{field.name}:{token.text} {error}", start + error.offset, f"as in {field.example}")
+
+    def words(self, field: str, token: _Token) -> Node:
+        text, start = token.text, token.at + (token.kind == "phrase")
+        star = text.endswith("*") and ends_in_word(text[:-1])
+        if token.kind == "word" and "*" in text and not (star and text.count("*") == 1):
+            self.fail("* stands only at the end of a word", start + text.index("*"), "as in invoice*")
+        fixed, prefix = query_terms(text[:-1] if star else text, star=star)
+        if prefix is not None:
+            return Prefix(field, fixed, prefix)
+        if not fixed:
+            self.fail("there is no letter or digit to look for", token.at)
+        return Word(field, fixed[0]) if len(fixed) == 1 else Phrase(field, fixed)
+
+
+_AS_A_WORD = {
+    word: f'quote it to look for the word itself: "{word.lower()}"' for word in ("AND", "OR", "NOT")
+}
+
+
+def _date(field: Field, text: str, now: datetime) -> Node:
+    if field.name == "before":
+        return DateRange(None, values.span(text, now)[0])
+    if field.name == "after":
+        return DateRange(values.span(text, now)[0], None)
+    return DateRange(*values.date_range(text, now))
+
+
+def _size(field: Field, text: str, now: datetime) -> Node:
+    size = values.size(text)
+    return SizeRange(size + 1, None) if field.name == "larger" else SizeRange(None, size)
+
+
+def _name(field: Field, text: str, now: datetime) -> Node:
+    if not text.strip("/ "):
+        raise values.BadValue("names nothing")
+    return SamePlace(Place(field.name, text))
+
+
+def _choice(field: Field, text: str, now: datetime) -> Node:
+    if (value := text.lower()) not in field.values:
+        near = _nearest(value, field.values)
+        raise values.BadValue(
+            f"is unknown: did you mean {near}?" if near else f"is none of {', '.join(field.values)}"
+        )
+    return SamePlace(Place("is", value)) if field.kind == "place" else Has(value)
+
+
+_LEAVES: dict[str, Callable[[Field, str, datetime], Node]] = {
+    "date": _date,
+    "size": _size,
+    "name": _name,
+    "choice": _choice,
+}

@@ -1,0 +1,139 @@
+"""The tree a query becomes: small, frozen, and all an engine has to understand.
+
+Content leaves (Word, Phrase, Prefix) carry a field of `fields.CONTENT`, or "" for any of them.
+Place predicates (Place) appear only inside SamePlace, which holds for a document when one of its
+places satisfies the whole tree in it; that tree has And, Or and Place only. Negation is the
+complement on documents and never inside SamePlace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+import msgspec
+
+
+class Word(msgspec.Struct, frozen=True):
+    """A document whose field has the term."""
+
+    field: str
+    term: str
+
+
+class Phrase(msgspec.Struct, frozen=True):
+    """A document whose field has the terms in a row; two terms at least."""
+
+    field: str
+    terms: tuple[str, ...]
+
+
+class Prefix(msgspec.Struct, frozen=True):
+    """A document whose field has the terms in a row and then a term that begins with `prefix`."""
+
+    field: str
+    terms: tuple[str, ...]
+    prefix: str
+
+
+class DateRange(msgspec.Struct, frozen=True):
+    """start <= date < end in Unix seconds; None is open."""
+
+    start: int | None
+    end: int | None
+
+
+class SizeRange(msgspec.Struct, frozen=True):
+    """low <= wire bytes < high; None is open."""
+
+    low: int | None
+    high: int | None
+
+
+class Has(msgspec.Struct, frozen=True):
+    """A fact of the document by its name, such as `attachment`."""
+
+    what: str
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A fact of one place: `field` is account, folder or is; `value` a glob or a flag's name."""
+
+    field: str
+    value: str
+
+
+class SamePlace(msgspec.Struct, frozen=True):
+    """A document with one place for which `tree` holds."""
+
+    tree: Node
+
+
+class Not(msgspec.Struct, frozen=True):
+    """Every document but those of `part`."""
+
+    part: Node
+
+
+class And(msgspec.Struct, frozen=True):
+    """The documents all parts have in common; two parts at least."""
+
+    parts: tuple[Node, ...]
+
+
+class Or(msgspec.Struct, frozen=True):
+    """The documents of any part; two parts at least."""
+
+    parts: tuple[Node, ...]
+
+
+Node: TypeAlias = Word | Phrase | Prefix | DateRange | SizeRange | Has | Place | SamePlace | Not | And | Or
+Content: TypeAlias = Word | Phrase | Prefix
+
+
+def both(parts: Iterable[Node]) -> Node:
+    """All of the parts (one at least), flattened, their place predicates pulled into one SamePlace.
+
+    `folder:A is:unread` asks for an unread copy in A, not for a copy in A and an unread one anywhere.
+    """
+    flat = list(_flatten(parts, And))
+    places = [part.tree for part in flat if isinstance(part, SamePlace)]
+    rest: list[Node] = [part for part in flat if not isinstance(part, SamePlace)]
+    if places:
+        rest.append(SamePlace(_joined(list(_flatten(places, And)), And)))
+    return _joined(rest, And)
+
+
+def either(parts: Iterable[Node]) -> Node:
+    """Any of the parts (one at least), flattened; places only stay one question about places."""
+    flat = list(_flatten(parts, Or))
+    places = [part.tree for part in flat if isinstance(part, SamePlace)]
+    if places and len(places) == len(flat):
+        return SamePlace(_joined(list(_flatten(places, Or)), Or))
+    return _joined(flat, Or)
+
+
+def negated(part: Node) -> Node:
+    """The complement; twice is nothing."""
+    return part.part if isinstance(part, Not) else Not(part)
+
+
+def content(node: Node) -> Iterator[Content]:
+    """The content leaves that are asked for, not those under a negation, in the order of the query."""
+    if isinstance(node, Word | Phrase | Prefix):
+        yield node
+    elif isinstance(node, And | Or):
+        for part in node.parts:
+            yield from content(part)
+
+
+def _flatten(parts: Iterable[Node], kind: type[And] | type[Or]) -> Iterator[Node]:
+    for part in parts:
+        if isinstance(part, kind):
+            yield from _flatten(part.parts, kind)
+        else:
+            yield part
+
+
+def _joined(parts: list[Node], kind: Callable[[tuple[Node, ...]], Node]) -> Node:
+    return parts[0] if len(parts) == 1 else kind(tuple(parts))

@@ -1,0 +1,114 @@
+"""Writing to the index directory: the lock, the order of a commit, what a killed one left.
+
+A commit: the segment is on the disk; our record is; the new TOC is under a temporary name; the rename
+of the TOC is the moment; then what has become old is deleted. The kernel drops the lock with the
+process, so the file `writing` tells the next writer that its predecessor did not come to an end.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+from whoosh.index import TOC
+
+from archiver.errors import DiskFullError, LockedError, StoreError
+from archiver.search.index import IndexState
+from archiver.search.whoosh import record as records
+from archiver.search.whoosh.build import INDEX_NAME, schema, toc_segment
+from archiver.search.whoosh.record import Record, SegmentRecord
+from archiver.search.whoosh.storage import CommitStorage, PrivateStorage, write_durably
+
+_LOCK = "MAIN_WRITELOCK"  # the name Whoosh's own writers lock
+_WRITING = "writing"
+
+
+@contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Hold the writer's lock of the directory, which is made when it is missing."""
+    with _told():
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        records.check_private(folder)
+        descriptor = os.open(os.path.join(folder, _LOCK), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LockedError(
+                    "another process is writing to the index", hint="try again later"
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def writing(folder: str) -> Iterator[PrivateStorage]:
+    """The lock, and a directory that holds the last commit and nothing else."""
+    with locked(folder):
+        record = current(folder)
+        marker = os.path.join(folder, _WRITING)
+        if record and os.path.exists(marker):
+            records.check_hashes(folder, record)
+        records.sweep(folder, record)
+        os.close(os.open(marker, os.O_CREAT | os.O_WRONLY, 0o600))
+        try:
+            yield PrivateStorage(folder)
+        except BaseException:
+            # The marker stays: the next writer looks twice. The space is given back now.
+            records.sweep(folder, current(folder))
+            raise
+        os.unlink(marker)
+
+
+def current(folder: str) -> Record | None:
+    """The record of the last commit. Needs the lock: without it, the files may go while one looks."""
+    generation = records.newest(folder)
+    return None if generation is None else records.read(folder, generation)
+
+
+def commit(
+    folder: str, generation: int, segments: Sequence[SegmentRecord], state: IndexState | None
+) -> Record:
+    """Make these segments the index; `generation` is one more than that of the last commit."""
+    done: list[Record] = []
+
+    def prepare(toc: str) -> None:
+        record = Record(
+            format=records.FORMAT,
+            generation=generation,
+            ledger=state.ledger if state else None,
+            change=state.change if state else 0,
+            toc_hash=records.file_hash(toc),
+            segments=tuple(segments),
+        )
+        write_durably(folder, records.name(generation), msgspec.json.encode(record))
+        done.append(record)
+
+    toc = TOC(schema(), [toc_segment(segment) for segment in segments], generation)
+    toc.write(CommitStorage(folder, prepare), INDEX_NAME)
+    records.sweep(folder, done[0])
+    return done[0]
+
+
+def clear(folder: str) -> None:
+    """Delete every file of the index, readable or not."""
+    with locked(folder):
+        records.sweep(folder, None)
+        if os.path.exists(marker := os.path.join(folder, _WRITING)):
+            os.unlink(marker)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the operating system says, as errors of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFullError("no space left for the index", hint="make room, then run it again") from error
+        raise StoreError(f"cannot write the index: {error.strerror or error}") from error

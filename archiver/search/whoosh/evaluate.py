@@ -1,0 +1,141 @@
+"""A query tree to the documents of one segment, as a set of their numbers.
+
+Deleted documents never come out. A prefix stands for at most EXPANSION_LIMIT terms of a field, the
+first in order: more than any two letters have in practice. The lexicon is never walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import islice
+
+from archiver.search.fields import CONTENT
+from archiver.search.tree import (
+    And,
+    Content,
+    DateRange,
+    Has,
+    Node,
+    Not,
+    Or,
+    Phrase,
+    Prefix,
+    SamePlace,
+    SizeRange,
+    Word,
+)
+from archiver.search.whoosh.postings import decode_positions
+from archiver.search.whoosh.segment import Segment
+
+EXPANSION_LIMIT = 50_000
+
+Places = Callable[[Node], AbstractSet[bytes]]
+
+
+def evaluate(segment: Segment, node: Node, places: Places) -> AbstractSet[int]:
+    """The documents of the segment for which the tree holds."""
+    match node:
+        case And(parts):
+            return _and(segment, parts, places)
+        case Or(parts):
+            return frozenset().union(*(evaluate(segment, part, places) for part in parts))
+        case Not(part):
+            return segment.live - evaluate(segment, part, places)
+        case DateRange(start, end):
+            return _between(segment, segment.dates, start, end)
+        case SizeRange(low, high):
+            return _between(segment, segment.sizes, low, high)
+        case Has(what):
+            return segment.live & _ids(segment, segment.terms.get("has", what))
+        case SamePlace():
+            return _of_keys(segment, places(node))
+        case Word() | Phrase() | Prefix():
+            return leaf_documents(segment, node)
+    raise TypeError(f"not a query: {type(node).__name__}")
+
+
+def leaf_documents(segment: Segment, leaf: Content) -> AbstractSet[int]:
+    """The documents of a content leaf, in its field or in any."""
+    fields = (leaf.field,) if leaf.field else CONTENT
+    return segment.live & frozenset().union(*(_content(segment, each, leaf) for each in fields))
+
+
+def _and(segment: Segment, parts: Sequence[Node], places: Places) -> AbstractSet[int]:
+    """What is asked for first, then what is excluded; stops at nothing."""
+    found: AbstractSet[int] | None = None
+    for part in sorted(parts, key=lambda part: isinstance(part, Not)):
+        if isinstance(part, Not):
+            found = (segment.live if found is None else found) - evaluate(segment, part.part, places)
+        else:
+            mine = evaluate(segment, part, places)
+            found = mine if found is None else found & mine
+        if not found:
+            return frozenset()
+    return found or frozenset()
+
+
+def _between(segment: Segment, values: Sequence[int], low: int | None, high: int | None) -> AbstractSet[int]:
+    low = min(values, default=0) if low is None else low
+    high = max(values, default=0) + 1 if high is None else high
+    return segment.live.intersection([number for number, value in enumerate(values) if low <= value < high])
+
+
+def _of_keys(segment: Segment, keys: AbstractSet[bytes]) -> AbstractSet[int]:
+    if len(keys) < segment.record.documents // 4:
+        by_key = segment.by_key
+        return frozenset(by_key[key] for key in keys if key in by_key)
+    return segment.live.intersection([number for number, key in enumerate(segment.keys) if key in keys])
+
+
+def _content(segment: Segment, field: str, leaf: Content) -> AbstractSet[int]:
+    """The documents of a leaf in one field, deleted ones among them."""
+    match leaf:
+        case Word(_, term):
+            return _ids(segment, segment.terms.get(field, term))
+        case Phrase(_, terms):
+            return _row(segment, [[segment.terms.get(field, term)] for term in terms])
+        case Prefix(_, terms, prefix):
+            expanded = list(islice(segment.terms.starting(field, prefix), EXPANSION_LIMIT))
+            if not terms:
+                return frozenset().union(*(_ids(segment, entry) for entry in expanded))
+            return _row(segment, [*([segment.terms.get(field, term)] for term in terms), expanded])
+
+
+def _ids(segment: Segment, entry: bytes | None) -> AbstractSet[int]:
+    if entry is None:
+        return frozenset()
+    return frozenset().union(*(ids for ids, _, _ in segment.blocks(entry)))
+
+
+def _row(segment: Segment, columns: Sequence[Sequence[bytes | None]]) -> AbstractSet[int]:
+    """Documents with a term of each column in a row, one position after the other."""
+    if not all(any(column) for column in columns):
+        return frozenset()
+    fixed = [_ids(segment, entries[0]) for entries in columns if len(entries) == 1]
+    common = frozenset.intersection(*map(frozenset, fixed))
+    if not common:
+        return common
+    ends: dict[int, set[int]] | None = None
+    for column in columns:
+        here = _positions(segment, filter(None, column), common if ends is None else ends.keys())
+        if ends is None:
+            ends = here
+        else:
+            ends = {
+                number: after
+                for number, positions in here.items()
+                if (after := positions & {position + 1 for position in ends[number]})
+            }
+    return frozenset(ends or ())
+
+
+def _positions(segment: Segment, entries: Iterable[bytes], wanted: AbstractSet[int]) -> dict[int, set[int]]:
+    """Where in the wanted documents any of the terms stands."""
+    found: dict[int, set[int]] = {}
+    for entry in entries:
+        for ids, _, values in segment.blocks(entry):
+            for number, value in zip(ids, values or (), strict=True):
+                if number in wanted:
+                    found.setdefault(number, set()).update(decode_positions(value))
+    return found

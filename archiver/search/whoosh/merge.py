@@ -1,0 +1,103 @@
+"""Several segments to one, by lists of postings; deleted documents are left behind.
+
+Which ones: eight of a size class (a class is a factor of eight in documents), or one that is more
+than a fifth deleted. So there are at most seven segments of a class, and a document is rewritten once
+for each class it rises through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from heapq import merge as merge_sorted
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from archiver.search.fields import CONTENT
+from archiver.search.whoosh.build import Documents, Posting, finish, write_terms
+from archiver.search.whoosh.postings import weights_of
+from archiver.search.whoosh.record import SegmentRecord
+from archiver.search.whoosh.segment import LENGTHS, Segment
+from archiver.search.whoosh.storage import PrivateStorage
+
+FACTOR = 8
+DELETED_SHARE = 0.2
+
+
+def due(segments: Sequence[SegmentRecord]) -> list[SegmentRecord]:
+    """The segments to make one of now, the smallest class first; none when all is tidy."""
+    classes: dict[int, list[SegmentRecord]] = {}
+    for segment in segments:
+        if len(segment.deleted) > segment.documents * DELETED_SHARE:
+            return [segment]
+        classes.setdefault(_size_class(segment), []).append(segment)
+    full = [number for number, members in classes.items() if len(members) >= FACTOR]
+    return classes[min(full)] if full else []
+
+
+def _size_class(segment: SegmentRecord) -> int:
+    left, number = segment.documents - len(segment.deleted), 0
+    while left >= FACTOR * FACTOR:
+        left, number = left // FACTOR, number + 1
+    return number
+
+
+def merge(storage: PrivateStorage, segments: Sequence[Segment]) -> SegmentRecord | None:
+    """Write one segment with the live documents of these, in their order; None when there are none."""
+    if not any(segment.live for segment in segments):
+        return None
+    documents = Documents(storage)
+    numbers = [_copy_documents(segment, documents) for segment in segments]
+    documents.close()
+    fields = sorted({field for segment in segments for field in segment.terms.fields})
+    write_terms(storage, documents, ((field, _terms(field, segments, numbers)) for field in fields))
+    return finish(storage, documents)
+
+
+def _copy_documents(segment: Segment, documents: Documents) -> dict[int, int]:
+    """Old number -> new number of the live documents."""
+    with segment.reading():
+        lengths = {field: segment.length_bytes(field) for field in CONTENT}
+        return {
+            number: documents.add(
+                segment.keys[number],
+                segment.dates[number],
+                segment.sizes[number],
+                segment.stored(number),
+                {field: LENGTHS[of[number]] for field, of in lengths.items()},
+            )
+            for number in sorted(segment.live)
+        }
+
+
+def _terms(
+    field: str, segments: Sequence[Segment], numbers: Sequence[dict[int, int]]
+) -> Iterator[tuple[str, Posting]]:
+    """Every term some live document has, in order, with its postings in all segments."""
+    lists: list[Iterator[tuple[bytes, int, bytes]]] = [
+        _listed(at, field, each) for at, each in enumerate(segments)
+    ]
+    for term, entries in groupby(merge_sorted(*lists), key=itemgetter(0)):
+        posting: Any = ([], [], [])
+        for _, at, entry in entries:
+            _append(posting, segments[at], entry, numbers[at])
+        ids, weights, values = posting
+        if ids:
+            yield term.decode(), (ids, weights, values or None)
+
+
+def _listed(at: int, field: str, segment: Segment) -> Iterator[tuple[bytes, int, bytes]]:
+    for term, entry in segment.terms.all(field):
+        yield term, at, entry
+
+
+def _append(posting: Any, segment: Segment, entry: bytes, numbers: dict[int, int]) -> None:
+    with segment.reading():
+        for block in segment.blocks(entry):
+            ids, values = block[0], block[2]
+            kept = [at for at, number in enumerate(ids) if number in numbers]
+            weights = weights_of(block)
+            posting[0].extend([numbers[ids[at]] for at in kept])
+            posting[1].extend([weights[at] for at in kept])
+            if values:
+                posting[2].extend([values[at] for at in kept])

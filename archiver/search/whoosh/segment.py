@@ -1,0 +1,245 @@
+"""One segment read through a memory map.
+
+Reads the layout of a W3 segment in a compound file: a directory of the parts inside, a term table
+(hashed, and ordered for prefixes), posting lists, and columns of a value for each document. Knows
+documents by their number in the segment; deleted ones are still in posting lists, `live` leaves them out.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import struct
+import sys
+import zlib
+from array import array
+from binascii import crc32
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+from archiver.errors import DamagedError
+from archiver.search.whoosh.postings import Block, blocks
+from archiver.search.whoosh.record import REBUILD, SegmentRecord, file_hash
+
+KEY_SIZE = 32
+
+LENGTHS = tuple(round((1.033**byte - 1) * 27) for byte in range(256))
+"""What Whoosh's length bytes stand for."""
+
+_compound = struct.Struct("!qi")
+_table = struct.Struct("!qi")
+_slot = struct.Struct("!Iq")
+_sizes = struct.Struct("!ii")
+_int = struct.Struct("!i")
+
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    struct.error,
+    zlib.error,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    OverflowError,
+    MemoryError,
+)
+
+
+class Segment:
+    """A segment file and what is asked of it; the map lives as long as the object."""
+
+    def __init__(self, folder: str, record: SegmentRecord) -> None:
+        self.record = record
+        self.path = os.path.join(folder, record.file)
+        with open(self.path, "rb") as file:
+            if os.fstat(file.fileno()).st_size != record.size:
+                raise DamagedError(f"{record.file} of the index has the wrong size", hint=REBUILD)
+            self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        with self.reading():
+            where, _ = _compound.unpack_from(self._view)
+            self._parts: dict[str, dict[str, Any]] = pickle.loads(self._view[where:])
+            self.terms = Terms(self._part(".trm"))
+            self._postings = self._part(".pst")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Tell damage from mistakes of ours: what cannot be read and is not what was written is damage."""
+        try:
+            yield
+        except _UNREADABLE as error:
+            if file_hash(self.path) == self.record.hash:
+                raise
+            raise DamagedError(f"{self.record.file} of the index is damaged", hint=REBUILD) from error
+
+    def _part(self, extension: str) -> memoryview:
+        """A part of the file; an empty one when no document had a value for that column."""
+        part = self._parts.get(self.record.id + extension)
+        if part is None:
+            return self._view[:0]
+        return self._view[part["offset"] : part["offset"] + part["length"]]
+
+    def blocks(self, entry: bytes) -> Iterator[Block]:
+        """The postings of a term by its entry in `terms`."""
+        return blocks(entry, self._postings)
+
+    @cached_property
+    def live(self) -> frozenset[int]:
+        """The documents that are not deleted."""
+        return frozenset(range(self.record.documents)).difference(self.record.deleted)
+
+    def key(self, number: int) -> bytes:
+        return bytes(self._part(".key.col")[KEY_SIZE * number : KEY_SIZE * (number + 1)])
+
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """The key of every document, deleted ones too."""
+        data = bytes(self._part(".key.col"))
+        with self.reading():
+            if len(data) != KEY_SIZE * self.record.documents:
+                raise ValueError("the column of keys is too short")
+        return [data[at : at + KEY_SIZE] for at in range(0, len(data), KEY_SIZE)]
+
+    @cached_property
+    def by_key(self) -> dict[bytes, int]:
+        """Key -> number of each document that is not deleted."""
+        keys = self.keys
+        return {keys[number]: number for number in self.live}
+
+    @cached_property
+    def dates(self) -> array[int]:
+        return self._numbers(".date.col")
+
+    @cached_property
+    def sizes(self) -> array[int]:
+        return self._numbers(".size.col")
+
+    def _numbers(self, extension: str) -> array[int]:
+        with self.reading():
+            numbers = array("q", bytes(self._part(extension)))
+            if sys.byteorder == "little":
+                numbers.byteswap()
+            numbers.extend([0] * (self.record.documents - len(numbers)))
+            return numbers
+
+    def length_bytes(self, field: str) -> bytes:
+        """How long the field is in every document, as bytes to look up in LENGTHS."""
+        return bytes(self._part(f"._{field}_len.col")).ljust(self.record.documents, b"\0")
+
+    @cached_property
+    def _stored(self) -> tuple[memoryview, list[int]]:
+        """The column of what is stored, and where each document's part of it begins and the last ends."""
+        data = self._part("._stored.col")
+        with self.reading():
+            code, end = chr(data[-1]), len(data) - 1
+            if code == "X":
+                code, offsets = chr(data[-3]), chr(data[-2])
+                end = len(data) - 3 - array(offsets).itemsize * self.record.documents
+            lengths = array(code)
+            lengths.frombytes(data[end - lengths.itemsize * self.record.documents : end])
+            if sys.byteorder == "little":
+                lengths.byteswap()
+            return data, list(accumulate(lengths, initial=0))
+
+    def stored(self, number: int) -> dict[str, Any]:
+        """What is shown of a document, by field."""
+        data, begins = self._stored
+        with self.reading():
+            found: dict[str, Any] = pickle.loads(zlib.decompress(data[begins[number] : begins[number + 1]]))
+            return found
+
+
+class Terms:
+    """A term table: entries by field and term.
+
+    Layout: keys and values in order, 256 hash tables, their directory, a pickled dictionary, an
+    array of the places of all keys, the length of these last two.
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        (tail,) = _int.unpack_from(data, len(data) - _int.size)
+        about_at = len(data) - _int.size - tail
+        about = pickle.loads(data[about_at:])
+        self.fields: dict[str, int] = about["fieldmap"]
+        self._crc = data[4] == 1
+        self._tables = about_at - 256 * _table.size
+        (self._end, _) = _table.unpack_from(data, self._tables)
+        self._places = self._sorted_places(about["indextype"], about["indexlen"])
+
+    def _sorted_places(self, code: str, count: int) -> array[int]:
+        places: array[int] = array(code)
+        end = len(self._data) - _int.size
+        places.frombytes(self._data[end - count * places.itemsize : end])
+        if sys.byteorder == "little":
+            places.byteswap()
+        return places
+
+    def _key(self, field: str, term: str) -> bytes:
+        return self.fields[field].to_bytes(2, "big") + term.encode()
+
+    def _at(self, place: int) -> tuple[bytes, bytes]:
+        key, value = _sizes.unpack_from(self._data, place)
+        start = place + _sizes.size
+        return bytes(self._data[start : start + key]), bytes(self._data[start + key : start + key + value])
+
+    def get(self, field: str, term: str) -> bytes | None:
+        """The entry of a term, None when no document has it."""
+        if field not in self.fields:
+            return None
+        key = self._key(field, term)
+        code = crc32(key) if self._crc else _md5(key)
+        table, slots = _table.unpack_from(self._data, self._tables + (code & 255) * _table.size)
+        for step in range(slots):
+            found, place = _slot.unpack_from(self._data, table + ((code >> 8) + step) % slots * _slot.size)
+            if not place:
+                return None
+            if found == code:
+                stored, entry = self._at(place)
+                if stored == key:
+                    return entry
+        return None
+
+    def starting(self, field: str, prefix: str) -> Iterator[bytes]:
+        """The entries of all terms that begin so, in order."""
+        if field not in self.fields:
+            return
+        wanted = self._key(field, prefix)
+        for index in range(self._first(wanted), len(self._places)):
+            key, entry = self._at(self._places[index])
+            if not key.startswith(wanted):
+                return
+            yield entry
+
+    def all(self, field: str) -> Iterator[tuple[bytes, bytes]]:
+        """(term, entry) of a field in order."""
+        if field not in self.fields:
+            return
+        wanted = self._key(field, "")
+        for index in range(self._first(wanted), len(self._places)):
+            key, entry = self._at(self._places[index])
+            if not key.startswith(wanted):
+                return
+            yield key[2:], entry
+
+    def _first(self, wanted: bytes) -> int:
+        """The index of the first key that is not less."""
+        low, high = 0, len(self._places)
+        while low < high:
+            middle = (low + high) // 2
+            if self._at(self._places[middle])[0] < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+
+def _md5(key: bytes) -> int:
+    from hashlib import md5
+
+    return int.from_bytes(md5(key, usedforsecurity=False).digest()[-4:], "big")
