@@ -10,8 +10,8 @@ what most of the time of its own writer goes to.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from whoosh import columns, fields
 from whoosh.analysis import LowercaseFilter, RegexTokenizer
@@ -60,7 +60,9 @@ class Documents:
         self.totals = dict.fromkeys(CONTENT, 0)
         self._writer = W3Codec().per_document_writer(storage, self.segment)
 
-    def add(self, key: bytes, date: int, size: int, stored: dict[str, str], lengths: dict[str, int]) -> int:
+    def add(
+        self, key: bytes, date: int, size: int, stored: Mapping[str, str], lengths: Mapping[str, int]
+    ) -> int:
         """The number the document gets."""
         writer, number = self._writer, self.count
         writer.start_doc(number)
@@ -91,7 +93,8 @@ def write_terms(
     segment = documents.segment
     file = segment.create_file(storage, W3Codec.POSTS_EXT)
     table = OrderedHashWriter(segment.create_file(storage, W3Codec.TERMS_EXT))
-    ids = table.extras["fieldmap"] = {}
+    ids: dict[str, int] = {}
+    table.extras["fieldmap"] = ids
     offset = 0
     for field, terms in postings:
         start = ids.setdefault(field, len(ids)).to_bytes(2, "big")
@@ -137,7 +140,7 @@ def write_segment(storage: PrivateStorage, prepared: Iterable[Prepared]) -> Segm
         stored = {"subject": each.subject, "from": each.sender}
         if each.has:
             stored["has"] = " ".join(each.has)
-        number = documents.add(each.key, each.date, each.size, stored, dict(each.lengths))
+        number = documents.add(each.key, each.date, each.size, stored, each.lengths)
         for field, terms in each.terms.items():
             _add_terms(postings[field], number, terms)
         for fact in each.has:
@@ -150,12 +153,15 @@ def write_segment(storage: PrivateStorage, prepared: Iterable[Prepared]) -> Segm
     return finish(storage, documents)
 
 
-def _add_terms(into: dict[str, Posting], number: int, terms: Any) -> None:
+def _add_terms(into: dict[str, Posting], number: int, terms: Mapping[str, list[int]]) -> None:
     for term, positions in terms.items():
+        weight, value = float(len(positions)), encode_positions(positions)
         found = into.get(term)
         if found is None:
-            into[term] = ([number], [float(len(positions))], [encode_positions(positions)])
+            into[term] = ([number], [weight], [value])
         else:
-            found[0].append(number)
-            found[1].append(float(len(positions)))
-            found[2].append(encode_positions(positions))
+            numbers, weights, values = found
+            numbers.append(number)
+            weights.append(weight)
+            if values is not None:
+                values.append(value)

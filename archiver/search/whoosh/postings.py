@@ -22,11 +22,10 @@ from typing import TypeAlias
 
 Weights: TypeAlias = "tuple[float, ...] | float | None"
 Block: TypeAlias = "tuple[list[int], Weights, Sequence[bytes] | None]"
-"""Ids ascending; weights: None when all are 1, one number when all are equal; values, if the field has any."""
+"""Ids ascending; weights: None when all are 1, a number when all are equal; values, if any."""
 
-_summary = struct.Struct(
-    "!BfIBBfII"
-)  # inlined, total weight, documents, shortest, longest, heaviest, first, last
+# Inlined or not, total weight, documents, shortest and longest field, heaviest, first and last id.
+_summary = struct.Struct("!BfIBBfII")
 _extent = struct.Struct("!qi")
 _length = struct.Struct("!i")
 _count = struct.Struct("!I")
