@@ -1,0 +1,1 @@
+"""Measurements of the real commands, beside others that do the same work."""
