@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from functools import cache
 from unicodedata import category, normalize
 
+from archiver.search.positions import pack
+
 TERM_LIMIT = 64
 """Characters of a term; a longer run of letters is several terms, one after the other."""
 
@@ -114,8 +116,8 @@ def terms(text: str) -> list[str]:
     return found
 
 
-def positions(values: Iterable[str]) -> tuple[dict[str, list[int]], int]:
-    """Term -> ascending positions over several values, and how many terms there are.
+def positions(values: Iterable[str]) -> tuple[dict[str, bytes], int]:
+    """Term -> its packed positions over several values, and how many terms there are.
 
     A gap between the values keeps a phrase from beginning in one and ending in the next.
     """
@@ -127,7 +129,7 @@ def positions(values: Iterable[str]) -> tuple[dict[str, list[int]], int]:
             found[term].append(position)
         count += len(listed)
         base += len(listed) + 1
-    return dict(found), count
+    return {term: pack(listed) for term, listed in found.items()}, count
 
 
 def is_paired(text: str) -> bool:

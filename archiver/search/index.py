@@ -56,8 +56,8 @@ class Document(msgspec.Struct, frozen=True):
 class Prepared(msgspec.Struct, frozen=True):
     """A document analysed: all that an engine writes. Made in any process, pickled to the writer.
 
-    `terms` maps each content field to its terms and their ascending positions, `lengths` to how
-    many terms it has; `has` are the document's facts.
+    `terms` maps each content field to its terms and their packed positions (positions.py),
+    `lengths` to how many terms it has; `has` are the document's facts.
     """
 
     key: bytes
@@ -66,7 +66,7 @@ class Prepared(msgspec.Struct, frozen=True):
     subject: str
     sender: str
     has: tuple[str, ...]
-    terms: Mapping[str, Mapping[str, list[int]]]
+    terms: Mapping[str, Mapping[str, bytes]]
     lengths: Mapping[str, int]
 
 

@@ -10,8 +10,9 @@ what most of the time of its own writer goes to.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from whoosh import columns, fields
 from whoosh.analysis import LowercaseFilter, RegexTokenizer
@@ -21,7 +22,8 @@ from whoosh.util.numeric import length_to_byte
 
 from archiver.search.fields import CONTENT
 from archiver.search.index import Prepared
-from archiver.search.whoosh.postings import encode, encode_positions
+from archiver.search.positions import count
+from archiver.search.whoosh.postings import encode
 from archiver.search.whoosh.record import SegmentRecord, file_hash
 from archiver.search.whoosh.segment import KEY_SIZE
 from archiver.search.whoosh.storage import PrivateStorage, sync
@@ -71,8 +73,7 @@ class Documents:
             writer.add_field(field, None, stored.get(field), length)
             into.append(length_to_byte(length))
             self.totals[field] += length
-        if "has" in stored:
-            writer.add_field("has", None, stored["has"], 0)
+        writer.add_field("has", None, stored.get("has") or None, 0)
         writer.add_column_value("key", KEY, key)
         writer.add_column_value("date", NUMBER, date)
         writer.add_column_value("size", NUMBER, size)
@@ -135,33 +136,30 @@ def toc_segment(record: SegmentRecord) -> W3Segment:
 def write_segment(storage: PrivateStorage, prepared: Iterable[Prepared]) -> SegmentRecord:
     """Write these documents, one at least, as a segment that no TOC names yet."""
     documents = Documents(storage)
-    postings: dict[str, dict[str, Posting]] = {field: {} for field in sorted((*CONTENT, "has"))}
+    # Term -> document, packed positions, document, packed positions ... : one flat list is fastest.
+    found: dict[str, defaultdict[str, list[Any]]] = {field: defaultdict(list) for field in CONTENT}
+    facts: defaultdict[str, list[int]] = defaultdict(list)
     for each in prepared:
-        stored = {"subject": each.subject, "from": each.sender}
-        if each.has:
-            stored["has"] = " ".join(each.has)
+        stored = {"subject": each.subject, "from": each.sender, "has": " ".join(each.has)}
         number = documents.add(each.key, each.date, each.size, stored, each.lengths)
         for field, terms in each.terms.items():
-            _add_terms(postings[field], number, terms)
+            into = found[field]
+            for term, packed in terms.items():
+                into[term] += (number, packed)
         for fact in each.has:
-            numbers, weights, _ = postings["has"].setdefault(fact, ([], [], None))
-            numbers.append(number)
-            weights.append(1.0)
+            facts[fact].append(number)
     documents.close()
-    ordered = ((field, iter(sorted(terms.items()))) for field, terms in postings.items() if terms)
-    write_terms(storage, documents, ordered)
+    ordered = {field: _postings(terms) for field, terms in sorted(found.items()) if terms}
+    write_terms(storage, documents, [*ordered.items(), ("has", _facts(facts))])
     return finish(storage, documents)
 
 
-def _add_terms(into: dict[str, Posting], number: int, terms: Mapping[str, list[int]]) -> None:
-    for term, positions in terms.items():
-        weight, value = float(len(positions)), encode_positions(positions)
-        found = into.get(term)
-        if found is None:
-            into[term] = ([number], [weight], [value])
-        else:
-            numbers, weights, values = found
-            numbers.append(number)
-            weights.append(weight)
-            if values is not None:
-                values.append(value)
+def _postings(terms: dict[str, list[Any]]) -> Iterator[tuple[str, Posting]]:
+    for term, flat in sorted(terms.items()):
+        values = flat[1::2]
+        yield term, (flat[::2], list(map(float, map(count, values))), values)
+
+
+def _facts(facts: dict[str, list[int]]) -> Iterator[tuple[str, Posting]]:
+    for fact, numbers in sorted(facts.items()):
+        yield fact, (numbers, [1.0] * len(numbers), None)

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 
 from archiver.search.fields import CONTENT
+from archiver.search.positions import unpack
 from archiver.search.tree import (
     And,
     Content,
@@ -25,7 +26,6 @@ from archiver.search.tree import (
     SizeRange,
     Word,
 )
-from archiver.search.whoosh.postings import decode_positions
 from archiver.search.whoosh.segment import Segment
 
 EXPANSION_LIMIT = 50_000
@@ -137,5 +137,5 @@ def _positions(segment: Segment, entries: Iterable[bytes], wanted: AbstractSet[i
         for ids, _, values in segment.blocks(entry):
             for number, value in zip(ids, values or (), strict=True):
                 if number in wanted:
-                    found.setdefault(number, set()).update(decode_positions(value))
+                    found.setdefault(number, set()).update(unpack(value))
     return found

@@ -14,7 +14,6 @@ import pickle
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from io import BytesIO
 from itertools import accumulate
 from operator import sub
@@ -28,7 +27,6 @@ Block: TypeAlias = "tuple[list[int], Weights, Sequence[bytes] | None]"
 _summary = struct.Struct("!BfIBBfII")
 _extent = struct.Struct("!qi")
 _length = struct.Struct("!i")
-_count = struct.Struct("!I")
 
 _MAGIC = b"W3Bl"
 _BLOCK = 128
@@ -76,23 +74,6 @@ def weights_of(block: Block) -> Sequence[float]:
     return (weights,) * len(ids) if isinstance(weights, float) else weights
 
 
-def decode_positions(value: bytes) -> list[int]:
-    """The ascending positions a posting's value holds."""
-    return list(accumulate(pickle.loads(value[_count.size :])))
-
-
-def encode_positions(positions: list[int]) -> bytes:
-    """The value of a posting at these ascending positions."""
-    if len(positions) == 1:
-        return _encode_one(positions[0])
-    return _count.pack(len(positions)) + pickle.dumps([positions[0], *map(sub, positions[1:], positions)], 2)
-
-
-@lru_cache(maxsize=8192)
-def _encode_one(position: int) -> bytes:
-    return _count.pack(1) + pickle.dumps([position], 2)
-
-
 def encode(
     ids: list[int], weights: list[float], values: list[bytes] | None, lengths: bytes | bytearray, offset: int
 ) -> tuple[bytes, bytes]:
@@ -100,7 +81,7 @@ def encode(
 
     `lengths` has the length byte of every document of the segment.
     """
-    inside = [lengths[id_] for id_ in ids]
+    inside = bytes(map(lengths.__getitem__, ids))
     shortest, longest, heaviest = min(inside), max(inside), max(weights)
     one = len(ids) == 1
     summary = _summary.pack(one, sum(weights), len(ids), shortest, longest, heaviest, ids[0], ids[-1])
@@ -116,7 +97,7 @@ def encode(
 
 
 def _encode_block(
-    ids: list[int], weights: list[float], values: list[bytes] | None, lengths: list[int], last: bool
+    ids: list[int], weights: list[float], values: list[bytes] | None, lengths: bytes, last: bool
 ) -> bytes:
     heaviest = max(weights)
     equal = weights.count(heaviest) == len(weights)
