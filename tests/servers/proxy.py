@@ -19,7 +19,7 @@ from typing import Self
 
 HOST = "127.0.0.1"
 CHUNK = 64 * 1024
-IN_FLIGHT = 256  # chunks on the way in one direction of one connection; then the sender must wait
+IN_FLIGHT = 4096  # chunks under way in one direction of a connection; then the sender must wait
 
 
 class Line:
