@@ -19,12 +19,12 @@ import pytest
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError, LoginError
 
-from tests.conftest import Tls
 from tests.servers import dovecot as dovecots
 from tests.servers.dovecot import Dovecot, RefusedError, User
 from tests.servers.proxy import Proxy
 from tests.servers.pymap import Mail, Pymap
 from tests.servers.scripted import ScriptedServer, before, bye, cut, edit, late, reply, stall
+from tests.servers.tls import Authority
 
 HELLO = b"From: a@example.org\r\nSubject: hello\r\n\r\nHello\r\n"
 NOON = datetime(2021, 3, 4, 12, 0, 5, tzinfo=UTC)
@@ -51,24 +51,31 @@ def connect() -> Iterator[Client]:
         yield connect
 
 
+@pytest.fixture
+def trust(authority: Authority) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=authority.ca_file)
+
+
 def hang_up(client: IMAPClient) -> None:
     with contextlib.suppress(OSError):
         client.shutdown()
 
 
 class TestDovecot:
-    def test_delivers_over_tls_what_was_saved(self, mailbox: User, tls: Tls, connect: Client) -> None:
+    def test_delivers_over_tls_what_was_saved(
+        self, mailbox: User, trust: ssl.SSLContext, connect: Client
+    ) -> None:
         uid = mailbox.save(HELLO, date=NOON, flags=["\\Seen", "$Label1"])
-        client = connect(mailbox.server.tls_port, mailbox.name, tls.client_context())
+        client = connect(mailbox.server.tls_port, mailbox.name, trust)
         client.select_folder("INBOX", readonly=True)
         (found,) = client.fetch([uid], ["FLAGS", "INTERNALDATE", "BODY.PEEK[]"]).values()
         assert found[b"BODY[]"] == HELLO
         assert found[b"INTERNALDATE"] == NOON
         assert set(found[b"FLAGS"]) - {b"\\Recent"} == {b"\\Seen", b"$Label1"}
 
-    def test_speaks_starttls(self, mailbox: User, tls: Tls, connect: Client) -> None:
+    def test_speaks_starttls(self, mailbox: User, trust: ssl.SSLContext, connect: Client) -> None:
         client = connect(mailbox.server.port, None)
-        client.starttls(tls.client_context())
+        client.starttls(trust)
         client.login(mailbox.name, "secret")
         assert client.has_capability("CONDSTORE")
 
@@ -195,10 +202,10 @@ class TestPymap:
         assert b"\\Seen" in found[b"FLAGS"]
 
     def test_speaks_tls_and_takes_new_mail(
-        self, start_pymap: Callable[..., Pymap], tls: Tls, connect: Client
+        self, start_pymap: Callable[..., Pymap], trust: ssl.SSLContext, connect: Client
     ) -> None:
         server = start_pymap({}, encrypted=True)
-        client = connect(server.port, context=tls.client_context())
+        client = connect(server.port, context=trust)
         server.append("INBOX", Mail(HELLO))
         server.set_uidvalidity("INBOX", 4711)
         chosen = client.select_folder("INBOX")
@@ -234,11 +241,13 @@ class TestScripted:
             assert ("\\Seen" in mail.flags) is not readonly
 
     @pytest.mark.parametrize("security", ["tls", "starttls"])
-    def test_encrypts(self, scripted: Scripted, tls: Tls, connect: Client, security: str) -> None:
+    def test_encrypts(
+        self, scripted: Scripted, trust: ssl.SSLContext, connect: Client, security: str
+    ) -> None:
         server = scripted(security)
-        client = connect(server.port, None, tls.client_context() if security == "tls" else None)
+        client = connect(server.port, None, trust if security == "tls" else None)
         if security == "starttls":
-            client.starttls(tls.client_context())
+            client.starttls(trust)
         client.login("user", "secret")
         assert server.commands[-1].encrypted
 
