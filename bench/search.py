@@ -30,11 +30,13 @@ QUERIES = {
 
 
 def main() -> None:
-    options = common.arguments(__doc__.partition("\n")[0]).parse_args()
+    parser = common.arguments(__doc__.partition("\n")[0])
+    parser.add_argument("--alone", action="store_true", help="leave notmuch out")
+    options = parser.parse_args()
     common.require("dovecot")
     with common.workplace(options.root) as directory:
         config = fill(directory)
-        beside = notmuch(directory) if shutil.which("notmuch") else None
+        beside = None if options.alone or not shutil.which("notmuch") else notmuch(directory)
         print(f"\nwhole process, median of {RUNS}{'':<6}archiver{'' if beside is None else '     notmuch'}")
         for name, (ours, theirs) in QUERIES.items():
             command = common.archiver(config, "search", ours, "--limit", str(SHOWN))
