@@ -140,10 +140,12 @@ class Connection:
         name = raw.decode("latin-1") if isinstance(raw, bytes) else raw
         words = [flag.decode("latin-1") for flag in flags]
         lower = {word.lower() for word in words}
+        separator = delimiter.decode("latin-1") if delimiter else None
         return Mailbox(
             raw=name,
-            name=readable(name),
-            delimiter=delimiter.decode("latin-1") if delimiter else None,
+            # One separator for people, whatever this server's is: the same globs fit everywhere.
+            name="/".join(readable(name).split(separator)) if separator else readable(name),
+            delimiter=separator,
             special=tuple(word for word in words if _SPECIAL.fullmatch(word)),
             selectable=not lower & {"\\noselect", "\\nonexistent"},
         )

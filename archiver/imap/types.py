@@ -6,7 +6,8 @@ import msgspec
 
 
 class Mailbox(msgspec.Struct, frozen=True):
-    r"""A line of LIST. `raw` is the name on the wire, each byte one character; `name` is readable.
+    r"""A line of LIST. `raw` is the name on the wire, each byte one character; `name` is readable, its
+    levels separated by `/` whatever the server's `delimiter` is.
 
     `special` holds special uses such as `\\Junk` (RFC 6154).
     """

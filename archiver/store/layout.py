@@ -26,7 +26,8 @@ _RESERVED = re.compile(r"(?:cur|new|tmp|con|prn|aux|nul|com\d|lpt\d)(?:\..*)?\Z"
 class FolderFile(msgspec.Struct, frozen=True):
     """The content of `.folder.json`: what the server calls the folder.
 
-    `raw` is the name on the wire, each byte one character (latin-1); `name` the readable form.
+    `raw` is the name on the wire, each byte one character (latin-1); `name` the readable form with `/`
+    between the levels; without a `delimiter` the server has no levels and a `/` is a letter.
     """
 
     raw: str
@@ -116,8 +117,10 @@ def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def folder_components(name: str, delimiter: str | None) -> list[str]:
-    return [encode_component(part) for part in (name.split(delimiter) if delimiter else [name])]
+def folder_components(folder: FolderFile) -> list[str]:
+    return [
+        encode_component(part) for part in (folder.name.split("/") if folder.delimiter else [folder.name])
+    ]
 
 
 def claim_folder(root: str, account: str, folder: FolderFile) -> str:
@@ -125,7 +128,7 @@ def claim_folder(root: str, account: str, folder: FolderFile) -> str:
 
     Where another folder already has the directory, a hash of the raw name is added.
     """
-    parts = [account, *folder_components(folder.name, folder.delimiter)]
+    parts = [account, *folder_components(folder)]
     hashed = [*parts[:-1], f"{parts[-1][:80]}%~{_short_hash(folder.raw)}"]
     for candidate in (parts, hashed):
         relative = "/".join(candidate)

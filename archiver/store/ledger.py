@@ -61,13 +61,14 @@ class Ledger:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.create_function("casefold", 1, str.casefold, deterministic=True)
             self._db.create_function("glob_folder", 2, glob_folder, deterministic=True)
-            self._prepare()
+            self.fresh = self._prepare()
             self.id = str(self._one("SELECT value FROM meta WHERE name = 'id'")[0])
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> bool:
+        """Make the schema where there is none; whether the tree has still to be read (`rebuilt`)."""
         version = self._one("PRAGMA user_version")[0]
         if version == VERSION:
-            return
+            return bool(self._rows("SELECT 1 FROM meta WHERE name = 'fresh'"))
         if version:
             raise DamagedError(
                 f"{self._path} is of format {version}, this program knows {VERSION}",
@@ -78,7 +79,15 @@ class Ledger:
                 for statement in SCHEMA.split(";\n"):
                     self._db.execute(statement)
                 self._db.execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
+                self._db.execute("INSERT INTO meta VALUES ('fresh', '1')")
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
+        return True
+
+    def rebuilt(self) -> None:
+        """The tree was read into a ledger that was made new."""
+        with self.transaction():
+            self._db.execute("DELETE FROM meta WHERE name = 'fresh'")
+        self.fresh = False
 
     def __enter__(self) -> Ledger:
         return self
@@ -161,6 +170,11 @@ class Ledger:
                 " succeeded = CASE WHEN ?2 IS NULL THEN ?1 ELSE succeeded END WHERE name = ?3",
                 (now, error, account),
             )
+
+    def schedule(self, account: str, next_run: float | None) -> None:
+        """Remember when the daemon means to run next, for `archiver status`."""
+        with self.transaction():
+            self._db.execute("UPDATE account SET next_run = ? WHERE name = ?", (next_run, account))
 
     def accounts(self) -> list[AccountRow]:
         return self._select(AccountRow, "account ORDER BY name")
@@ -335,7 +349,12 @@ class Ledger:
     def forget_places(self, ids: Iterable[int]) -> None:
         """Drop places whose files are gone, so that the next pull fetches them again; documents stay."""
         with self.transaction():
-            self._db.executemany("DELETE FROM place WHERE id = ?", ((i,) for i in ids))
+            for place in ids:
+                self._db.execute(
+                    "UPDATE folder SET uidnext = NULL WHERE id = (SELECT folder FROM place WHERE id = ?)",
+                    (place,),
+                )
+                self._db.execute("DELETE FROM place WHERE id = ?", (place,))
 
     def set_flags(self, folder: Folder, flags: Iterable[tuple[int, str, str]]) -> None:
         """(UID, letters, keywords) as the server has them now; the message is there, so not gone."""
@@ -411,6 +430,9 @@ class Ledger:
             folder_id,
         )
         return dict(rows)
+
+    def document_count(self) -> int:
+        return self._number("SELECT count(*) FROM document")
 
     def totals(self) -> dict[int, tuple[int, int, int]]:
         """Folder id -> (messages on the server, messages gone from it, bytes of all)."""

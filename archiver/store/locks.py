@@ -4,11 +4,35 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from archiver.errors import LockedError
+from archiver.errors import InterruptedRun, LockedError
 from archiver.store.layout import lock_path, make_directory
+from archiver.store.maildir import disk_errors
+
+# A blocking flock cannot be interrupted politely, so waiting looks again so often (seconds).
+_POLL = 0.05
+
+
+def holder(root: str, name: str) -> str | None:
+    """Who holds a lock now ("PID 12, sync"), or None; asks without taking it."""
+    try:
+        fd = os.open(lock_path(root, name), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(fd)
+    finally:
+        os.close(fd)
+    return None
+
+
+def _read_holder(fd: int) -> str:
+    return os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
 
 
 @contextmanager
@@ -19,28 +43,40 @@ def lock(
     *,
     wait: bool = True,
     waiting: Callable[[str], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
     """Hold the lock `name` of the archive at `root` (flock(2) on `<root>/locks/<name>.lock`).
 
     `purpose` is written into the file, for whoever must wait: `waiting` is called once with
-    "PID 12, sync" before blocking. Without `wait`, LockedError at once. The file stays when the lock
-    is released: removing it would let two holders lock two files of one name.
+    "PID 12, sync" before that, and `stop` ends it with InterruptedRun. Without `wait`, LockedError at
+    once. The file stays when the lock is released: removing it would let two holders lock two files of
+    one name.
     """
     path = lock_path(root, name)
-    make_directory(os.path.dirname(path))
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with disk_errors("lock the archive"):
+        make_directory(os.path.dirname(path))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
+        if not _try(fd):
+            owner = _read_holder(fd)
             if not wait:
-                raise LockedError(f"{name} is in use by {holder}", hint="try again when it is done") from None
+                raise LockedError(f"{name} is in use by {owner}", hint="try again when it is done")
             if waiting:
-                waiting(holder)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+                waiting(owner)
+            while not _try(fd):
+                if stop():
+                    raise InterruptedRun()
+                time.sleep(_POLL)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"PID {os.getpid()}, {purpose}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _try(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -9,7 +9,7 @@ SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE account (
     name TEXT PRIMARY KEY, host TEXT NOT NULL, user TEXT NOT NULL,
-    started REAL, finished REAL, succeeded REAL, error TEXT) WITHOUT ROWID;
+    started REAL, finished REAL, succeeded REAL, error TEXT, next_run REAL) WITHOUT ROWID;
 CREATE TABLE folder (
     id INTEGER PRIMARY KEY, account TEXT NOT NULL, raw TEXT NOT NULL, name TEXT NOT NULL,
     path TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL DEFAULT 0, uidvalidity INTEGER NOT NULL DEFAULT 0,
@@ -118,6 +118,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     finished: float | None
     succeeded: float | None
     error: str | None
+    next_run: float | None
 
 
 class NewPlace(msgspec.Struct, frozen=True):

@@ -1,0 +1,442 @@
+"""The facade: one method for each verb. Command line, daemon and web call nothing else.
+
+What a verb needs is imported inside its method: `archiver search` must not pay for IMAP.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from archiver.archive.ids import resolve, short_id
+from archiver.archive.reports import AccountCheck, Repaired, Results, Row, StatusReport, SyncReport
+from archiver.config import Account, Config, SmtpServer
+from archiver.errors import ArchiverError, InterruptedRun, NotFoundError, UsageError
+from archiver.store import layout
+from archiver.store.ledger import Ledger
+from archiver.store.locks import lock
+from archiver.store.maildir import disk_errors
+from archiver.store.reader import Reader
+from archiver.store.records import Spot
+
+if TYPE_CHECKING:
+    from archiver.indexer import IndexReport
+    from archiver.message import Message
+    from archiver.pull import AccountReport, Progress
+    from archiver.resend import MessageReport, Report
+    from archiver.search.index import Index, Order
+    from archiver.smtp import Session
+    from archiver.store.user import OutboxMessage
+
+# During a pull, the index is fed whenever so many documents wait for it.
+_INDEX_DURING_PULL = 2000
+
+
+class Archive:
+    """An archive as its configuration describes it.
+
+    `say` gets notices of one line (waiting for whom, rebuilding what); `stop` is asked between batches of
+    long work, which then ends with InterruptedRun, everything done so far kept.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        say: Callable[[str], None] = lambda text: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.config = config
+        self.root = config.archive
+        self.say = say
+        self.stop = stop
+
+    # What every verb starts from
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """The ledger, rebuilt from the mail first where it was lost."""
+        with Ledger(self.root) as ledger:
+            if ledger.fresh:
+                self._rebuild(ledger)
+            yield ledger
+
+    def _rebuild(self, ledger: Ledger) -> None:
+        from archiver.store.rebuild import rebuild
+
+        with self._lock("rebuild", "rebuilding the ledger"):
+            if not any(layout.walk_folders(self.root)):
+                ledger.rebuilt()
+                return
+            self.say("the ledger is missing: rebuilding it from the mail")
+            adopted = rebuild(ledger)
+            ledger.rebuilt()
+        self.say(f"the ledger knows {adopted.messages} messages again")
+        for path in adopted.damaged:
+            self.say(f"damaged, not taken in: {path}")
+
+    def _lock(self, name: str, purpose: str) -> AbstractContextManager[None]:
+        def waiting(holder: str) -> None:
+            self.say(f"waiting for {name}, in use by {holder}")
+
+        return lock(self.root, name, purpose, waiting=waiting, stop=self.stop)
+
+    @contextmanager
+    def _index(self) -> Iterator[Index]:
+        from archiver.search.index import open_index
+
+        index = open_index(layout.index_path(self.root))
+        try:
+            yield index
+        finally:
+            index.close()
+
+    def account(self, name: str) -> Account:
+        try:
+            return self.config.accounts[name]
+        except KeyError:
+            known = ", ".join(self.config.accounts) or "none"
+            raise NotFoundError(
+                f"no account {name}", hint=f"accounts in the configuration: {known}"
+            ) from None
+
+    def _password(self, account: Account) -> Callable[[], str]:
+        from archiver.credentials import secret
+
+        return lambda: secret(account.imap.password, f"accounts.{account.name}.imap.password")
+
+    # check
+
+    def check(self) -> Iterator[AccountCheck]:
+        """Log in to every account and look at its folders; changes nothing anywhere."""
+        from archiver.imap import connect
+        from archiver.pull.plan import choose
+
+        for account in self.config.accounts.values():
+            check = AccountCheck(account=account.name)
+            try:
+                with connect(account.imap, self._password(account)) as connection:
+                    check.server, check.capabilities = connection.identity, connection.capabilities
+                    mailboxes = connection.list_folders()
+                    chosen = {m.raw for m in choose(mailboxes, account.folders)}
+                    open_ones = [m for m in mailboxes if m.selectable]
+                    statuses = connection.status(open_ones)
+                    check.folders = [(m.name, _count(statuses[m.raw]), m.raw in chosen) for m in open_ones]
+            except ArchiverError as exc:
+                check.error = exc
+            yield check
+
+    def check_smtp(self) -> Iterator[tuple[str, ArchiverError | None]]:
+        """Log in to every sending server; sends nothing."""
+        for name, server in self.config.smtp.items():
+            try:
+                with self._smtp_session(name, server):
+                    pass
+                yield name, None
+            except ArchiverError as exc:
+                yield name, exc
+
+    # sync
+
+    def sync(
+        self,
+        names: Sequence[str] = (),
+        *,
+        folders: Sequence[str] = (),
+        index: bool = True,
+        progress: Progress | None = None,
+        indexed: Callable[[int, int], None] = lambda done, total: None,
+    ) -> SyncReport:
+        """Pull the accounts, all at once, a thread each, and index what came, while pulling and after.
+
+        One account's error does not touch the others. InterruptedRun when `stop` said so.
+        """
+        from concurrent.futures import ThreadPoolExecutor, wait
+
+        accounts = [self.account(name) for name in names] or list(self.config.accounts.values())
+        if not accounts:
+            raise UsageError("no account in the configuration", hint="add one under accounts:")
+        report = SyncReport()
+        with self.ledger() as ledger:
+            before = ledger.last_change()
+            with ThreadPoolExecutor(len(accounts), thread_name_prefix="pull") as pool:
+                futures = {a.name: pool.submit(self._pull, a, folders, progress) for a in accounts}
+                running = set(futures.values())
+                while running:
+                    running = wait(running, timeout=2).not_done
+                    if running and index and ledger.last_change() - before >= _INDEX_DURING_PULL:
+                        self._drain_quietly(ledger)
+                        before = ledger.last_change()
+            interrupted = None
+            for name, future in futures.items():
+                error = future.exception()
+                if isinstance(error, InterruptedRun):
+                    interrupted = error
+                elif isinstance(error, ArchiverError):
+                    report.errors[name] = error
+                elif error is not None:
+                    raise error
+                else:
+                    report.accounts.append(future.result())
+            if interrupted:
+                raise interrupted
+            if index:
+                report.index = self._drain(ledger, indexed)
+        return report
+
+    def _pull(self, account: Account, folders: Sequence[str], progress: Progress | None) -> AccountReport:
+        from archiver.imap import connect
+        from archiver.pull import pull
+
+        with self._lock(f"account-{account.name}", "sync"), Ledger(self.root) as ledger:
+            ledger.identify(account.name, account.imap.host, account.imap.user)
+            ledger.started(account.name, time.time())
+            try:
+                with connect(account.imap, self._password(account)) as connection:
+                    report = pull(
+                        account, connection, ledger, only=folders, progress=progress, stop=self.stop
+                    )
+            except ArchiverError as exc:
+                exc.account = exc.account or account.name
+                ledger.finished(account.name, time.time(), exc.message)
+                raise
+            ledger.finished(account.name, time.time(), None if report.complete else "some messages failed")
+            return report
+
+    # The index
+
+    def _drain(
+        self, ledger: Ledger, advance: Callable[[int, int], None] = lambda done, total: None
+    ) -> IndexReport:
+        from archiver.indexer import drain
+
+        with self._index() as index:
+            report = drain(
+                ledger,
+                index,
+                lambda: self._lock("index", "indexing"),
+                workers=self.config.index.workers,
+                advance=advance,
+                stop=self.stop,
+            )
+        if report.rebuilt:
+            self.say(f"the index was brought in line with the mail: {report.rebuilt}")
+        return report
+
+    def _drain_quietly(self, ledger: Ledger) -> None:
+        """During a pull: a failure, or a Ctrl-C, will be met again by the drain that follows."""
+        try:
+            self._drain(ledger)
+        except ArchiverError:
+            pass
+
+    def reindex(self, advance: Callable[[int, int], None] = lambda done, total: None) -> IndexReport:
+        """Throw the index away and build it anew from the mail."""
+        with self.ledger() as ledger:
+            with self._lock("index", "reindex"), self._index() as index:
+                index.clear()
+            return self._drain(ledger, advance)
+
+    # search and show
+
+    def search(self, text: str, *, order: Order = "newest", offset: int = 0, limit: int = 20) -> Results:
+        """The page of hits for a query; QueryError when it is wrong."""
+        from archiver.search import places
+        from archiver.search.query import parse
+
+        tree = parse(text, now=datetime.now().astimezone())
+        with self.ledger() as ledger, self._index() as index:
+            pending = ledger.last_change() - _indexed(ledger, index)
+            if index.state() is None:
+                return Results(0, (), tree, pending)
+            hits = index.search(tree, lambda node: ledger.keys(*places.compile(node)), order, offset, limit)
+            rows = tuple(Row(short_id(ledger, h.key), h, tuple(ledger.spots(h.key))) for h in hits.hits)
+            return Results(hits.total, rows, tree, pending)
+
+    def search_keys(self, text: str) -> list[bytes]:
+        """The keys of every message a query finds, oldest first."""
+        found = self.search(text, order="oldest", limit=1 << 31)
+        return [row.hit.key for row in found.rows]
+
+    def resolve(self, text: str) -> bytes:
+        """The key that an id, the first digits of a key, stands for; NotFoundError when it is not one."""
+        with self.ledger() as ledger:
+            return resolve(ledger, text)
+
+    def wire(self, key: bytes) -> bytes:
+        """A message as the server sent it."""
+        with self.ledger() as ledger:
+            return Reader(ledger).wire(key)
+
+    def spots(self, key: bytes) -> list[Spot]:
+        with self.ledger() as ledger:
+            return ledger.spots(key)
+
+    def paths(self, keys: Sequence[bytes]) -> Iterator[str]:
+        """The file of each message, one where it has several."""
+        with self.ledger() as ledger:
+            reader = Reader(ledger)
+            for key in keys:
+                yield from reader.paths(key)[:1]
+
+    def message(self, key: bytes) -> Message:
+        from archiver.message import parse
+
+        return parse(self.wire(key))
+
+    def save_attachments(self, key: bytes, directory: str) -> Iterator[str]:
+        """Write every attachment into `directory`, under safe names, nothing overwritten; their paths."""
+        from archiver.message import attachment_bytes, parse, safe_filename
+
+        wire = self.wire(key)
+        with disk_errors("save attachments"):
+            os.makedirs(directory, exist_ok=True)
+        for attachment in parse(wire).attachments:
+            name = safe_filename(attachment.filename, f"part-{attachment.part}")
+            content = attachment_bytes(wire, attachment.part)
+            with disk_errors("save an attachment"):
+                path = _write_new(directory, name, content)
+            yield path
+
+    # resend
+
+    def via(self, name: str | None) -> tuple[str, SmtpServer]:
+        """The sending server of that name, or the first one of the configuration."""
+        if not self.config.smtp:
+            raise UsageError("no sending server in the configuration", hint="add one under smtp:")
+        name = name or next(iter(self.config.smtp))
+        if name not in self.config.smtp:
+            raise NotFoundError(
+                f"no sending server {name}", hint=f"in the configuration: {', '.join(self.config.smtp)}"
+            )
+        return name, self.config.smtp[name]
+
+    def resend(
+        self,
+        keys: Sequence[bytes],
+        to: Sequence[str],
+        via: str | None = None,
+        done: Callable[[MessageReport], None] = lambda report: None,
+    ) -> Report:
+        """Send messages again, through the outbox; every recipient's outcome is in the report."""
+        from archiver.resend import resend
+        from archiver.store.user import User
+
+        name, server = self.via(via)
+        with self.ledger() as ledger, User(self.root) as user:
+            reader = Reader(ledger)
+            return resend(
+                [(key, lambda key=key: reader.wire(key)) for key in keys],  # type: ignore[misc]
+                to,
+                server,
+                lambda: self._smtp_session(name, server),
+                user,
+                lambda: datetime.now().astimezone(),
+                name=name,
+                stop=self.stop,
+                waiting=lambda holder: self.say(f"waiting for the outbox, in use by {holder}"),
+                done=done,
+            )
+
+    @contextmanager
+    def _smtp_session(self, name: str, server: SmtpServer) -> Iterator[Session]:
+        from archiver.credentials import secret
+        from archiver.smtp import connect
+
+        password = secret(server.password, f"smtp.{name}.password") if server.password else None
+        with connect(server, password) as session:
+            yield session
+
+    def outbox(self, *, open_only: bool = False) -> list[OutboxMessage]:
+        """What was sent, or was meant to be, newest first."""
+        from archiver.store.user import User
+
+        with User(self.root) as user:
+            return user.outbox(open_only=open_only)
+
+    # verify
+
+    def verify(
+        self,
+        names: Sequence[str] = (),
+        *,
+        repair: bool = False,
+        advance: Callable[[int, int], None] = lambda files, size: None,
+    ) -> Repaired:
+        """Compare store, ledger and index; with `repair`, do what `verify.REMEDIES` says and look again."""
+        with self._everything(names) as (ledger, index, accounts):
+            from archiver.verify import verify
+
+            found = verify(ledger, index, accounts, advance=advance, stop=self.stop)
+            refetch: set[str] = set()
+            if repair and found.findings:
+                from archiver.archive.repair import repair as mend
+
+                refetch = mend(ledger, index, found.findings)
+        if not repair or not found.findings:
+            return Repaired(found=found)
+        wanted = sorted(refetch & set(self.config.accounts))
+        sync = self.sync(wanted, index=False) if wanted else None
+        with self.ledger() as ledger:
+            self._drain(ledger)
+        with self._everything(names) as (ledger, index, accounts):
+            left = verify(ledger, index, accounts, stop=self.stop)
+        return Repaired(found=found, sync=sync, left=left)
+
+    @contextmanager
+    def _everything(self, names: Sequence[str]) -> Iterator[tuple[Ledger, Index, tuple[str, ...]]]:
+        """Ledger and index with nobody else writing them: the locks of the accounts and of the index."""
+        from contextlib import ExitStack
+
+        accounts = tuple(names)
+        with self.ledger() as ledger, self._index() as index, ExitStack() as locks:
+            known = {folder.account for folder in ledger.folders()} | set(self.config.accounts)
+            for name in accounts:
+                if name not in known:
+                    self.account(name)
+            for name in sorted(accounts or known):
+                locks.enter_context(self._lock(f"account-{name}", "verify"))
+            locks.enter_context(self._lock("index", "verify"))
+            yield ledger, index, accounts
+
+    # status
+
+    def status(self) -> StatusReport:
+        """Counts, last and next runs."""
+        from archiver.archive.status import status
+
+        with self.ledger() as ledger, self._index() as index:
+            return status(self.config, ledger, _indexed(ledger, index))
+
+
+def _indexed(ledger: Ledger, index: Index) -> int:
+    """The last change of this ledger that the index holds; 0 when it is damaged or another's."""
+    try:
+        state = index.state()
+    except ArchiverError:
+        return 0
+    return state.change if state and state.ledger == ledger.id else 0
+
+
+def _count(status: object) -> int | None:
+    return getattr(status, "messages", None)
+
+
+def _write_new(directory: str, name: str, content: bytes) -> str:
+    """Write a file that was not there, numbered if its name is taken; follows no link."""
+    stem, dot, ending = name.rpartition(".") if "." in name else (name, "", "")
+    for number in range(1, 10_000):
+        tried = name if number == 1 else f"{stem}-{number}{dot}{ending}"
+        path = os.path.join(directory, tried)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            continue
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+        return path
+    raise UsageError(f"{directory} holds thousands of files named {name}", hint="save into another directory")

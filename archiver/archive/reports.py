@@ -1,0 +1,94 @@
+"""What the verbs answer, as structs that print, and that `--json` shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.errors import ArchiverError
+from archiver.store.records import Spot
+
+if TYPE_CHECKING:
+    from archiver.indexer import IndexReport
+    from archiver.pull import AccountReport
+    from archiver.search.index import Hit
+    from archiver.search.tree import Node
+    from archiver.verify import VerifyReport
+
+
+class AccountCheck(msgspec.Struct, kw_only=True):
+    """What logging in showed; `error` when it failed."""
+
+    account: str
+    server: str = ""
+    capabilities: tuple[str, ...] = ()
+    folders: list[tuple[str, int | None, bool]] = msgspec.field(default_factory=list)
+    error: ArchiverError | None = None
+
+
+class SyncReport(msgspec.Struct, kw_only=True):
+    """What a sync did: a report or an error for each account, and the index's report."""
+
+    accounts: list[AccountReport] = msgspec.field(default_factory=list)
+    errors: dict[str, ArchiverError] = msgspec.field(default_factory=dict)
+    index: IndexReport | None = None
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A hit with its short id and the places where the message is or was."""
+
+    id: str
+    hit: Hit
+    spots: tuple[Spot, ...]
+
+
+class Results(msgspec.Struct, frozen=True):
+    """A page of hits, the exact total, the tree that was asked, and how many messages are not indexed yet."""
+
+    total: int
+    rows: tuple[Row, ...]
+    tree: Node
+    pending: int
+
+
+class FolderStatus(msgspec.Struct, frozen=True):
+    """A folder's counts; `bytes` on the wire, gone messages included."""
+
+    name: str
+    messages: int
+    gone: int
+    bytes: int
+    error: str | None
+
+
+class AccountStatus(msgspec.Struct, frozen=True):
+    """An account as the ledger knows it; times in Unix seconds, None for never."""
+
+    name: str
+    configured: bool
+    started: float | None
+    finished: float | None
+    succeeded: float | None
+    error: str | None
+    next_run: float | None
+    failed: int
+    folders: tuple[FolderStatus, ...]
+
+
+class StatusReport(msgspec.Struct, frozen=True):
+    """The archive at a glance. `daemon` says who runs the schedule, None when nobody does."""
+
+    archive: str
+    daemon: str | None
+    documents: int
+    pending: int
+    accounts: tuple[AccountStatus, ...]
+
+
+class Repaired(msgspec.Struct, kw_only=True):
+    """What `verify` found and, with repair, what a second look found afterwards and the sync between."""
+
+    found: VerifyReport
+    sync: SyncReport | None = None
+    left: VerifyReport | None = None

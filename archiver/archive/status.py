@@ -1,0 +1,50 @@
+"""The archive at a glance, from the ledger alone: works while the daemon runs, or not."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from archiver.archive.reports import AccountStatus, FolderStatus, StatusReport
+from archiver.config import Config
+from archiver.store.ledger import Ledger
+from archiver.store.locks import holder
+from archiver.store.records import AccountRow, Folder
+
+DAEMON_LOCK = "daemon"
+
+
+def status(config: Config, ledger: Ledger, indexed: int) -> StatusReport:
+    """Counts, last and next runs; `indexed` is the last change the index holds."""
+    folders = ledger.folders()
+    totals = ledger.totals()
+    failed = Counter(failure.folder for failure in ledger.all_failures())
+    rows = {row.name: row for row in ledger.accounts()}
+    nobody = AccountRow("", "", "", None, None, None, None, None)
+
+    def account(name: str) -> AccountStatus:
+        mine = [folder for folder in folders if folder.account == name]
+        row = rows.get(name, nobody)
+        return AccountStatus(
+            name=name,
+            configured=name in config.accounts,
+            started=row.started,
+            finished=row.finished,
+            succeeded=row.succeeded,
+            error=row.error,
+            next_run=row.next_run,
+            failed=sum(failed[folder.id] for folder in mine),
+            folders=tuple(_folder(folder, totals.get(folder.id, (0, 0, 0))) for folder in mine),
+        )
+
+    return StatusReport(
+        archive=config.archive,
+        daemon=holder(config.archive, DAEMON_LOCK),
+        documents=ledger.document_count(),
+        pending=max(ledger.last_change() - indexed, 0),
+        accounts=tuple(account(name) for name in dict.fromkeys([*config.accounts, *rows])),
+    )
+
+
+def _folder(folder: Folder, totals: tuple[int, int, int]) -> FolderStatus:
+    messages, gone, size = totals
+    return FolderStatus(folder.name, messages, gone, size, folder.error)

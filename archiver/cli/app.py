@@ -1,0 +1,143 @@
+"""The root command, what verbs share, and signals."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archiver import __version__
+
+if TYPE_CHECKING:
+    from archiver.archive import Archive
+
+# Verb -> what it does, in the order of a first day's use; each is a module here, loaded when called.
+VERBS = {
+    "check": "Validate the configuration; with --connect, log in everywhere",
+    "sync": "Pull new mail, then index it",
+    "search": "Find messages",
+    "show": "Show a message",
+    "attachments": "List or save a message's attachments",
+    "resend": "Send messages again over SMTP",
+    "outbox": "Show what was sent again and what became of it",
+    "status": "Show what is archived, and the last and next runs",
+    "run": "Sync on schedule until stopped",
+    "verify": "Compare mail, ledger and index; with --repair, mend them",
+    "reindex": "Build the index anew",
+}
+
+
+class Session:
+    """One run of the program: its options, the signal it got, the exit code it will end with."""
+
+    def __init__(self) -> None:
+        self.config: str | None = None
+        self.debug = False
+        self.exit_code = 0
+        self.signal = 0
+
+    def archive(self) -> Archive:
+        """The archive of the configuration; warnings about it are printed."""
+        from archiver import config
+        from archiver.archive import Archive
+
+        path, loaded = self.load()
+        for warning in config.warnings(loaded, path):
+            say(f"warning: {warning}")
+        return Archive(loaded, say=say, stop=self.stopped)
+
+    def load(self) -> tuple[Path, Any]:
+        from archiver import config
+
+        path = config.find(self.config, os.environ)
+        return path, config.load(path)
+
+    def stopped(self) -> bool:
+        return bool(self.signal)
+
+    @contextmanager
+    def stoppable(self, on_signal: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Let the first SIGINT or SIGTERM ask the work to stop, and the second end it at once.
+
+        Ending at once is safe: what a killed run leaves is what the next run expects.
+        """
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self.signal:
+                os._exit(128 + number)
+            self.signal = number
+            say("stopping after the batch in hand; once more to abort")
+            on_signal()
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)
+
+
+def say(text: str) -> None:
+    """A notice for people, on stderr."""
+    from archiver.cli.text import printable
+
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+class _Verbs(click.Group):
+    """Lists verbs from the table, so that help loads none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"archiver.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, VERBS, n=1)
+            ctx.fail(f"no verb {name!r}{f'; did you mean {near[0]}?' if near else ''}")
+        return super().resolve_command(ctx, args)
+
+
+EXIT_CODES = """\
+\b
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part,
+75 temporary (try again), 130 or 143 interrupted.
+"""
+
+
+@click.group(
+    cls=_Verbs,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("--config", metavar="FILE", help="Configuration; else $ARCHIVER_CONFIG, ./config.yaml, XDG.")
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+@click.version_option(__version__, prog_name="archiver")
+@click.pass_obj
+def root(session: Session, config: str | None, debug: bool) -> None:
+    """Keep every message of your mailboxes in a local Maildir, find any of them, send any of them again."""
+    session.config = config
+    session.debug = debug

@@ -1,0 +1,133 @@
+"""How far long work is: bars on a terminal, a line now and then otherwise, nothing with --json."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from archiver.cli.app import say
+from archiver.cli.text import count, size
+
+_LINE_EVERY = 10.0
+
+
+class Meter(Protocol):
+    """Takes progress from pulling threads and from the indexer."""
+
+    def expect(self, account: str, folder: str, messages: int) -> None: ...
+    def stored(self, account: str, messages: int, size: int) -> None: ...
+    def indexed(self, done: int, total: int) -> None: ...
+
+
+@contextmanager
+def meter(quiet: bool = False) -> Iterator[Meter]:
+    """What fits where stderr goes."""
+    if quiet:
+        yield Lines(None)
+    elif sys.stderr.isatty():
+        with _bars() as bars:
+            yield bars
+    else:
+        yield Lines(_LINE_EVERY)
+
+
+class Lines:
+    """A line for each account every so many seconds; none at all with `every` None."""
+
+    def __init__(self, every: float | None) -> None:
+        self._every = every
+        self._lock = threading.Lock()
+        self._begun = self._last = time.monotonic()
+        self._done: dict[str, list[int]] = {}
+
+    def expect(self, account: str, folder: str, messages: int) -> None:
+        with self._lock:
+            self._done.setdefault(account, [0, 0, 0])[2] += messages
+
+    def stored(self, account: str, messages: int, size_: int) -> None:
+        with self._lock:
+            done = self._done.setdefault(account, [0, 0, 0])
+            done[0] += messages
+            done[1] += size_
+            due = self._due()
+        if due:
+            self._line(account, *done)
+
+    def indexed(self, done: int, total: int) -> None:
+        with self._lock:
+            due = self._due()
+        if due:
+            say(f"indexed {done:,} of {count(total, 'message')}")
+
+    def _line(self, account: str, done: int, bytes_: int, total: int) -> None:
+        rate = done / max(time.monotonic() - self._begun, 0.001)
+        left = max(total - done, 0) / rate if rate else 0
+        say(
+            f"{account}: {done:,} of {count(total, 'message')}, {size(bytes_)},"
+            f" {rate:,.0f}/s, about {left:.0f} s left"
+        )
+
+    def _due(self) -> bool:
+        if self._every is None or time.monotonic() - self._last < self._every:
+            return False
+        self._last = time.monotonic()
+        return True
+
+
+@contextmanager
+def _bars() -> Iterator[Meter]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} messages"),
+        TextColumn("{task.fields[bytes]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        yield Bars(progress)
+
+
+class Bars:
+    """A bar for each account, one for the index."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._tasks: dict[str, Any] = {}
+        self._bytes: dict[str, int] = {}
+        self._begun: dict[str, float] = {}
+
+    def _task(self, name: str) -> Any:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=0, bytes="", rate="")
+            self._begun[name] = time.monotonic()
+        return self._tasks[name]
+
+    def expect(self, account: str, folder: str, messages: int) -> None:
+        with self._lock:
+            task = self._task(account)
+            self._progress.update(task, total=self._progress.tasks[task].total + messages)
+
+    def stored(self, account: str, messages: int, size_: int) -> None:
+        with self._lock:
+            task = self._task(account)
+            self._bytes[account] = self._bytes.get(account, 0) + size_
+            done = self._progress.tasks[task].completed + messages
+            rate = done / max(time.monotonic() - self._begun[account], 0.001)
+            self._progress.update(
+                task, advance=messages, bytes=size(self._bytes[account]), rate=f"{rate:,.0f}/s"
+            )
+
+    def indexed(self, done: int, total: int) -> None:
+        with self._lock:
+            self._progress.update(self._task("index"), completed=done, total=total)

@@ -1,0 +1,73 @@
+"""archiver show"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from archiver.cli.app import Session
+from archiver.cli.text import moment, printable, size
+from archiver.errors import UsageError
+
+if TYPE_CHECKING:
+    from archiver.message import Address, Message
+    from archiver.store.records import Spot
+
+
+@click.command()
+@click.argument("id")
+@click.option("--raw", is_flag=True, help="The bytes as the server sent them.")
+@click.option(
+    "--html", is_flag=True, help="The HTML part as it was sent: not cleaned, for a program to read."
+)
+@click.option("--headers", is_flag=True, help="Every header field, decoded.")
+@click.pass_obj
+def command(session: Session, id: str, raw: bool, html: bool, headers: bool) -> None:
+    """Show a message: its main headers, where it is, its attachments and its text."""
+    if raw + html + headers > 1:
+        raise UsageError("--raw, --html and --headers exclude each other", hint="choose one")
+    archive = session.archive()
+    key = archive.resolve(id)
+    if raw:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(archive.wire(key))
+        return
+    message = archive.message(key)
+    if html:
+        if not message.html:
+            raise UsageError("the message has no HTML part", hint="show it without --html")
+        sys.stdout.write(message.html)
+    elif headers:
+        for name, value in message.headers:
+            print(f"{printable(name)}: {printable(value)}")
+    else:
+        _show(message, archive.spots(key), key)
+
+
+def _show(message: Message, spots: list[Spot], key: bytes) -> None:
+    for name, value in (
+        ("From", _addresses(message.from_)),
+        ("To", _addresses(message.to)),
+        ("Cc", _addresses(message.cc)),
+        ("Date", moment(message.date) if message.date is not None else ""),
+        ("Subject", message.subject),
+    ):
+        if value:
+            print(f"{name + ':':<12}{printable(value)}")
+    for spot in spots:
+        gone = f", gone from the server since {moment(spot.gone)}" if spot.gone else ""
+        flags = f" [{spot.flags}]" if spot.flags else ""
+        print(f"{'Where:':<12}{printable(f'{spot.account}/{spot.folder}{flags}{gone}')}")
+    for a in message.attachments:
+        print(f"{'Attached:':<12}{printable(a.filename) or '(no name)'} ({a.content_type}, {size(a.size)})")
+    print(f"{'Key:':<12}{key.hex()}")
+    print()
+    print(printable(message.text.rstrip("\n"), lines=True))
+
+
+def _addresses(addresses: tuple[Address, ...]) -> str:
+    return ", ".join(
+        f"{a.name} <{a.address}>" if a.name and a.address else a.name or a.address for a in addresses
+    )
