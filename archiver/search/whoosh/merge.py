@@ -8,14 +8,14 @@ for each class it rises through.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from heapq import merge as merge_sorted
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
 
 from archiver.search.fields import CONTENT
 from archiver.search.whoosh.build import Documents, Posting, finish, write_terms
-from archiver.search.whoosh.postings import weights_of
+from archiver.search.whoosh.postings import Block, weights_of
 from archiver.search.whoosh.record import SegmentRecord
 from archiver.search.whoosh.segment import LENGTHS, Segment
 from archiver.search.whoosh.storage import PrivateStorage
@@ -74,16 +74,22 @@ def _terms(
     field: str, segments: Sequence[Segment], numbers: Sequence[dict[int, int]]
 ) -> Iterator[tuple[str, Posting]]:
     """Every term some live document has, in order, with its postings in all segments."""
-    lists: list[Iterator[tuple[bytes, int, bytes]]] = [
-        _listed(at, field, each) for at, each in enumerate(segments)
-    ]
-    for term, entries in groupby(merge_sorted(*lists), key=itemgetter(0)):
-        posting: Any = ([], [], [])
-        for _, at, entry in entries:
-            _append(posting, segments[at], entry, numbers[at])
-        ids, weights, values = posting
-        if ids:
-            yield term.decode(), (ids, weights, values or None)
+    lists = [_listed(at, field, segment) for at, segment in enumerate(segments)]
+    with ExitStack() as stack:
+        for segment in segments:
+            stack.enter_context(segment.reading())
+        for term, entries in groupby(merge_sorted(*lists), key=itemgetter(0)):
+            ids: list[int] = []
+            weights: list[float] = []
+            values: list[bytes] = []
+            for _, at, entry in entries:
+                for block in segments[at].blocks(entry):
+                    mine, heavy, packed = _renumbered(block, numbers[at], bool(segments[at].record.deleted))
+                    ids += mine
+                    weights += heavy
+                    values += packed
+            if ids:
+                yield term.decode(), (ids, weights, values or None)
 
 
 def _listed(at: int, field: str, segment: Segment) -> Iterator[tuple[bytes, int, bytes]]:
@@ -91,13 +97,14 @@ def _listed(at: int, field: str, segment: Segment) -> Iterator[tuple[bytes, int,
         yield term, at, entry
 
 
-def _append(posting: Any, segment: Segment, entry: bytes, numbers: dict[int, int]) -> None:
-    with segment.reading():
-        for block in segment.blocks(entry):
-            ids, values = block[0], block[2]
-            kept = [at for at, number in enumerate(ids) if number in numbers]
-            weights = weights_of(block)
-            posting[0].extend([numbers[ids[at]] for at in kept])
-            posting[1].extend([weights[at] for at in kept])
-            if values:
-                posting[2].extend([values[at] for at in kept])
+def _renumbered(
+    block: Block, numbers: dict[int, int], deleted: bool
+) -> tuple[list[int], Sequence[float], Sequence[bytes]]:
+    """A block with the new numbers, without what is deleted."""
+    ids, _, values = block
+    weights = weights_of(block)
+    if not deleted:
+        return [numbers[number] for number in ids], weights, values or ()
+    kept = [at for at, number in enumerate(ids) if number in numbers]
+    packed = [values[at] for at in kept] if values else ()
+    return [numbers[ids[at]] for at in kept], [weights[at] for at in kept], packed
