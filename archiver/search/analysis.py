@@ -88,6 +88,11 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     return words, re.compile(f"[{PAIRED}]"), accents
 
 
+def word_pattern() -> re.Pattern[str]:
+    """Words of folded text; a run of a script without spaces is one."""
+    return _patterns()[0]
+
+
 def fold(text: str) -> str:
     """The text in the one form in which it is compared."""
     if text.isascii():
