@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import email
 import lzma
 import os
 import shutil
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from tests.servers import dovecot
@@ -47,17 +49,15 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def require(*programs: str) -> None:
-    """End with a clear line when a program, or the corpus, is not there."""
-    packages = {"mbsync": "apt install isync", "dovecot": f"apt install {dovecot.PACKAGE}"}
-    for program in programs:
+def require(*programs: tuple[str, str]) -> None:
+    """End with a clear line when Dovecot, a program, or the corpus is not there."""
+    try:
+        dovecot.check_version()
+    except dovecot.MissingServerError as error:
+        sys.exit(str(error))
+    for program, package in programs:
         if shutil.which(program) is None:
-            sys.exit(f"{program} is not installed: {packages.get(program, program)}")
-    if "dovecot" in programs:
-        try:
-            dovecot.check_version()
-        except dovecot.MissingServerError as error:
-            sys.exit(str(error))
+            sys.exit(f"{program} is not installed: apt install {package}")
     if not CORPUS.exists():
         sys.exit(f"the mail to measure with is not there: {CORPUS}")
 
@@ -98,7 +98,7 @@ def corpus_server(*, compress: bool = False) -> Iterator[tuple[dovecot.User, int
 
 
 def unpack(maildir: Path) -> int:
-    """Lay out the corpus as a Maildir, dates kept; the number of messages."""
+    """Lay out the corpus as a Maildir, each file dated as its message; the number of messages."""
     for name in ("cur", "new", "tmp"):
         (maildir / name).mkdir(parents=True)
     count = 0
@@ -108,10 +108,21 @@ def unpack(maildir: Path) -> int:
             if content is None:
                 continue
             path = maildir / "cur" / f"{count:06}.bench:2,"
-            path.write_bytes(content.read())
-            os.utime(path, (member.mtime, member.mtime))
+            raw = content.read()
+            path.write_bytes(raw)
+            moment = received(raw, member.mtime)
+            os.utime(path, (moment, moment))
             count += 1
     return count
+
+
+def received(raw: bytes, otherwise: float) -> float:
+    """When a message may have come in, in Unix seconds: its Date header, where that can be read."""
+    header = email.message_from_bytes(raw.partition(b"\n\n")[0])["Date"]
+    try:
+        return max(parsedate_to_datetime(str(header)).timestamp(), 0)
+    except ValueError:
+        return otherwise
 
 
 def measure(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Run:

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--compress", action="store_true", help="let the server offer COMPRESS=DEFLATE")
     options = parser.parse_args()
     names = [options.only] if options.only else list(PULLERS)
-    common.require("dovecot", *(name for name in names if name == "mbsync"))
+    common.require(*([("mbsync", "isync")] if "mbsync" in names else []))
     with (
         common.corpus_server(compress=options.compress) as (user, count),
         line(user, options.delay, options.rate) as port,

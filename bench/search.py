@@ -33,7 +33,7 @@ def main() -> None:
     parser = common.arguments(__doc__.partition("\n")[0])
     parser.add_argument("--alone", action="store_true", help="leave notmuch out")
     options = parser.parse_args()
-    common.require("dovecot")
+    common.require()
     with common.workplace(options.root) as directory:
         config = fill(directory)
         beside = None if options.alone or not shutil.which("notmuch") else notmuch(directory)

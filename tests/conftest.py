@@ -8,12 +8,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import dovecot as dovecots
 from tests.servers.proxy import Proxy
 from tests.servers.pymap import Mail, Pymap
 from tests.servers.scripted import ScriptedServer
 from tests.servers.tls import Authority, Certificate
+
+# Servers and disks are slow at times: a deadline for each example would only find that out.
+settings.register_profile("quick", deadline=None)
+settings.register_profile("soak", deadline=None, max_examples=1000)
+settings.load_profile("quick")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rounds", type=int, default=3, help="how often a kill test kills (default: 3)")
+
+
+@pytest.fixture(scope="session")
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How many rounds a kill test goes: few here, many in `make soak`."""
+    return int(request.config.getoption("--rounds"))
 
 
 @pytest.fixture(scope="session")

@@ -188,7 +188,7 @@ class Dovecot:
 
     def doveadm(self, *arguments: str, stdin: bytes = b"") -> str:
         """Run doveadm against this server (about 12 ms)."""
-        command = ["doveadm", "-c", str(self._config), *arguments]
+        command = [program("doveadm"), "-c", str(self._config), *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, check=False)
         if done.returncode:
             raise RefusedError(
@@ -206,7 +206,7 @@ class Dovecot:
             self.port, self.tls_port = free_ports(2)
             self._config.write_text(configuration(self), encoding="utf-8")
             # Should this process be killed, the kernel ends the server too.
-            command = ["setpriv", "--pdeathsig", "KILL", "dovecot", "-F", "-c", str(self._config)]
+            command = ["setpriv", "--pdeathsig", "KILL", program("dovecot"), "-F", "-c", str(self._config)]
             self._process = subprocess.Popen(
                 command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
@@ -284,10 +284,18 @@ def remove(directory: pathlib.Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def program(name: str) -> str:
+    """Where it is; Debian leaves the sbin directories off the PATH of everybody but root."""
+    found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+    if found is None:
+        raise MissingServerError(f"{name} is not installed: apt install {PACKAGE}")
+    return found
+
+
 def check_version() -> None:
-    if shutil.which("dovecot") is None or shutil.which("doveadm") is None:
-        raise MissingServerError(f"dovecot is not installed: apt install {PACKAGE}")
-    version = subprocess.run(["dovecot", "--version"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run(
+        [program("dovecot"), "--version"], capture_output=True, text=True, check=True
+    ).stdout
     if not version.startswith("2.3."):
         raise MissingServerError(
             f"Dovecot 2.3 is needed (its configuration language), found {version.strip()}"

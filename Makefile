@@ -1,0 +1,72 @@
+# Each target makes what it needs: a virtual environment in .venv, and as root the servers for the tests.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-newest lint format bench soak clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+# The names in the group or the extra `dev`; pip before 25.1 knows no groups.
+define DEV_REQUIREMENTS
+import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))
+extras = project["project"].get("optional-dependencies", {})
+print(*{**extras, **project.get("dependency-groups", {})}["dev"], sep="\n")
+endef
+export DEV_REQUIREMENTS
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/installed ## the main job on embedded servers: pull, index, search, resend
+	.venv/bin/python -m demo
+
+test: .venv/installed-dev ## everything that continuous integration runs
+	.ci/test-servers
+	@$(MAKE) --no-print-directory lint
+	.venv/bin/python -m pytest
+	@if [ "$$(.ci/python oldest)" = "$$(.ci/python newest)" ]; then \
+		echo "Only one Python at hand: the tests ran with it alone."; \
+	else \
+		$(MAKE) --no-print-directory test-newest; \
+	fi
+
+test-newest: .venv-newest/installed-dev
+	.venv-newest/bin/python -m pytest
+
+lint: .venv/installed-dev ## style, types, and the order of the rooms
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: .venv/installed-dev ## put the code into the project's form
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+bench: .venv/installed ## pulling beside mbsync, searching beside notmuch
+	.ci/test-servers
+	.venv/bin/python -m bench.pull
+	.venv/bin/python -m bench.search
+
+soak: .venv/installed-dev ## the tests again, with many more rounds of kills and random histories
+	.ci/test-servers
+	.venv/bin/python -m pytest --rounds 20 --hypothesis-profile soak
+
+clean: ## remove the virtual environments and caches
+	rm -rf .venv .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/installed: PYTHON = oldest
+.venv-newest/installed: PYTHON = newest
+%/installed: pyproject.toml
+	@$*/bin/python -m pip --version >/dev/null 2>&1 || \
+		{ python=$$(.ci/python $(PYTHON)) && set -x && "$$python" -m venv --clear $*; }
+	$*/bin/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+%/installed-dev: %/installed
+	@$*/bin/python -c "$$DEV_REQUIREMENTS" > $*/dev.txt
+	$*/bin/python -m pip install --quiet --requirement $*/dev.txt
+	@touch $@
