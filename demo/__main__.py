@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import logging
 import sys
 from pathlib import Path
@@ -22,6 +23,9 @@ def main(argv: list[str] | None = None) -> int:
 
     # aiosmtpd warns at each login of a deprecated attribute that it sets itself.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a name shows question marks
     directory = Directory(options.directory)
     try:
         serve(directory) if options.action == "serve" else run(directory)

@@ -211,7 +211,8 @@ Searching goes on without servers. With the virtual environment's bin directory 
   archiver --config {config} search --help
 To pull and resend by hand, start the same servers again and leave them running:
   {shlex.quote(os.path.relpath(sys.executable))} -m demo{_directory_option(directory)} serve
-Mail resent to {OWNER} then lands in its INBOX, where the next sync finds it.""")
+Mail resent to {OWNER} then lands in its INBOX, where the next sync finds it.
+The server forgets that mail when it stops; the archive does not, and calls it gone.""")
 
 
 def _directory_option(directory: Directory) -> str:

@@ -18,7 +18,7 @@ import hmac
 import threading
 import zlib
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -151,6 +151,10 @@ class _ImapConfig(Config):
     @property
     def greeting(self) -> bytes:
         return b"Sample mailbox ready"
+
+    @property
+    def id_response(self) -> Mapping[bytes, bytes]:
+        return {b"name": b"pymap, with the sample mailbox"}
 
 
 async def _start_imap(mailboxes: MailboxSet, credentials: Credentials, port: int) -> asyncio.Server:

@@ -8,12 +8,16 @@ import contextlib
 import email
 import email.header
 import email.message
+import hashlib
 import itertools
 import os
+import pty
+import re
 import signal
 import smtplib
 import subprocess
 import sys
+import termios
 import unicodedata
 import zlib
 from collections.abc import Iterator
@@ -483,27 +487,63 @@ class TestProgram:
         with start_demo("--directory", str(tmp_path / "demo")) as process:
             output, errors = process.communicate(timeout=55)
         assert process.returncode == 0, errors
-        for line in (
-            "archiver --config",
-            "The configuration",
-            "bytes after the Resent- block equal the archived message's bytes",
-            "Resent-To: nora@example.net",
-            "That was the demo",
-        ):
-            assert line in output
-        assert (
-            (tmp_path / "demo" / "attachments" / "Angebot Küche Weber.pdf").read_bytes().startswith(b"%PDF")
+        self.complete(tmp_path / "demo", output)
+        assert "\x1b" not in output
+
+    @pytest.mark.timeout(60)
+    def test_the_whole_run_on_a_terminal(self, tmp_path: Path) -> None:
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (50, 110))
+        with start_demo("--directory", str(tmp_path / "demo"), output=theirs) as process:
+            os.close(theirs)
+            output = read_terminal(ours)
+            assert process.wait(timeout=55) == 0, output
+        self.complete(tmp_path / "demo", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output))
+        assert "\x1b[32m" in output
+
+    def complete(self, directory: Path, output: str) -> None:
+        """It said what it must say, and left what it must leave."""
+        steps = (
+            "check --connect",
+            "sync",
+            "status",
+            "search telescope",
+            "search is:unread",
+            "show ",
+            "attachments ",
         )
+        for step in (*steps, "resend ", "outbox", "verify"):
+            assert f"$ archiver --config {directory}/config.yaml {step}" in output
+        assert f"201 messages in {len(folders(SAMPLES))} folders" in output
+        assert "Resent-To: nora@example.net" in output
+        assert "bytes after the Resent- block equal the archived message's bytes" in output
+        assert "That was the demo" in output
+        assert (directory / "attachments" / "Angebot Küche Weber.pdf").read_bytes().startswith(b"%PDF")
+        archiver = [str(Path(sys.executable).parent / "archiver"), "--config", str(directory / "config.yaml")]
+        search = [*archiver, "search", "车票", "--format", "keys"]
+        keys = subprocess.run(search, capture_output=True, text=True, check=True)
+        tickets = {
+            hashlib.sha256(s.raw).hexdigest()
+            for s in SAMPLES
+            if s is not MALFORMED and "车票" in whole_text(s)
+        }
+        assert set(keys.stdout.split()) == tickets != set()
+
+
+def read_terminal(descriptor: int) -> str:
+    """All that was written until the last writer closed the other end."""
+    output = b""
+    with contextlib.suppress(OSError):  # how Linux says end of file here
+        while piece := os.read(descriptor, 65536):
+            output += piece
+    os.close(descriptor)
+    return output.decode().replace("\r\n", "\n")
 
 
 @contextlib.contextmanager
-def start_demo(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def start_demo(*arguments: str, output: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "demo", *arguments]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdout=pipe, stderr=pipe, text=True
-    ) as process:
+    with subprocess.Popen(command, cwd=PROJECT, stdout=output, stderr=output, text=True) as process:
         try:
             yield process
         finally:
