@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import msgspec
+
 from archiver.imap import Fetched
 from archiver.message import parse
 from archiver.pull.plan import BATCH_BYTES, BATCH_MESSAGES, keywords
@@ -16,6 +18,14 @@ from archiver.store.reader import Reader
 from archiver.store.records import Folder, NewPlace
 
 Fault = Callable[[str], None]
+
+
+class _Arrived(msgspec.Struct, frozen=True):
+    """A message on its way into a group: what its file will hold and be called."""
+
+    place: NewPlace
+    file_name: str
+    data: bytes
 
 
 class Filing:
@@ -34,21 +44,16 @@ class Filing:
         self._reader = Reader(ledger)
         self._syncs = sync_pool()
         self._mover = ThreadPoolExecutor(1, thread_name_prefix="commit")
-        self._claims = folder.epoch > 1 or bool(ledger.earlier_count(folder))
-        self._start_group()
-        self._committing: tuple[Future[None], list[NewPlace], list[int]] | None = None
+        self._claims = ledger.earlier_count(folder) > 0
+        self._gathered: list[_Arrived] = []
+        self._size = 0
         self._pending: set[bytes] = set()
+        self._committing: tuple[Future[None], list[NewPlace], list[int]] | None = None
         self.stored = 0
         self.bytes = 0
         self.linked = 0
         self.claimed = 0
         self.documents = 0
-
-    def _start_group(self) -> None:
-        self._group = Group(self._path)
-        self._places: list[NewPlace] = []
-        self._claimed: list[int] = []
-        self._size = 0
 
     def add(self, message: Fetched) -> None:
         """Take a message; every BATCH_MESSAGES or BATCH_BYTES the group is handed to the disk."""
@@ -59,18 +64,12 @@ class Filing:
         received = self._received(message)
         data, wire_size = to_file(message.wire)
         name = Name(received, key.hex()[:32], len(data), wire_size, self._folder.uidvalidity, message.uid)
-        flags = letters(message.flags)
-        file_name = f"{name}:2,{flags}"
-        with disk_errors("store a message"):
-            if not (self._claim(key, data, file_name) or self._link(key, data, file_name)):
-                self._group.write(file_name, data, received)
-        self._fault("written")
+        base, flags = str(name), letters(message.flags)
+        place = NewPlace(message.uid, key, len(message.wire), received, base, flags, keywords(message.flags))
+        self._gathered.append(_Arrived(place, f"{base}:2,{flags}", data))
         self._pending.add(key)
-        self._places.append(
-            NewPlace(message.uid, key, len(message.wire), received, str(name), flags, keywords(message.flags))
-        )
         self._size += len(data)
-        if len(self._places) >= BATCH_MESSAGES or self._size >= BATCH_BYTES:
+        if len(self._gathered) >= BATCH_MESSAGES or self._size >= BATCH_BYTES:
             self._commit()
 
     def _received(self, message: Fetched) -> int:
@@ -80,38 +79,44 @@ class Filing:
         date = parse(message.wire).date
         return date if date is not None else int(self._now)
 
-    def _claim(self, key: bytes, data: bytes, file_name: str) -> bool:
+    def _commit(self) -> None:
+        """Hand what was gathered to the disk, once the group before it is there and known."""
+        self._settle()
+        gathered, self._gathered, self._size = self._gathered, [], 0
+        known = self._ledger.known_keys([arrived.place.key for arrived in gathered])
+        group = Group(self._path)
+        claimed: list[int] = []
+        with disk_errors("store a message"):
+            for arrived in gathered:
+                if arrived.place.key not in known or not (
+                    self._claim(arrived, claimed) or self._link(arrived, group)
+                ):
+                    group.add(arrived.file_name, arrived.data, arrived.place.received)
+        places = [arrived.place for arrived in gathered]
+        self._committing = self._mover.submit(self._make_durable, group), places, claimed
+
+    def _claim(self, arrived: _Arrived, claimed: list[int]) -> bool:
         """Rename a file of an earlier epoch with this content to the new V and U."""
         if not self._claims:
             return False
-        for place in self._ledger.claimable(self._folder, key):
+        for place in self._ledger.claimable(self._folder, arrived.place.key):
             path = self._reader.find(self._path, place.file, place.flags)
-            if path and _holds(path, data):
-                os.rename(path, os.path.join(self._path, "cur", file_name))
+            if path and _holds(path, arrived.data):
+                os.rename(path, os.path.join(self._path, "cur", arrived.file_name))
                 self._fault("claimed")
-                self._claimed.append(place.id)
+                claimed.append(place.id)
                 self.claimed += 1
                 return True
         return False
 
-    def _link(self, key: bytes, data: bytes, file_name: str) -> bool:
+    def _link(self, arrived: _Arrived, group: Group) -> bool:
         """Let the new name be another name of a file with this content."""
-        for path in self._reader.paths(key):
-            if _holds(path, data) and self._group.link(path, file_name):
+        for path in self._reader.paths(arrived.place.key):
+            if _holds(path, arrived.data) and group.link(path, arrived.file_name):
                 self._fault("linked")
                 self.linked += 1
                 return True
         return False
-
-    def _commit(self) -> None:
-        self._settle()
-        group = self._group
-        self._committing = (
-            self._mover.submit(self._make_durable, group),
-            self._places,
-            self._claimed,
-        )
-        self._start_group()
 
     def _make_durable(self, group: Group) -> None:
         with disk_errors("store messages"):
@@ -133,7 +138,7 @@ class Filing:
 
     def flush(self) -> None:
         """Everything taken so far is durable and known when this returns."""
-        if self._places:
+        if self._gathered:
             self._commit()
         self._settle()
 
@@ -141,7 +146,6 @@ class Filing:
         """Stop; what was not flushed is dropped, and fetched again by the next run."""
         self._mover.shutdown(wait=True)
         self._syncs.shutdown(wait=True)
-        self._group.discard()
 
 
 def _holds(path: str, data: bytes) -> bool:

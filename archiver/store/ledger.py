@@ -304,30 +304,29 @@ class Ledger:
 
         Returns how many documents were new. A failure recorded for one of the UIDs is forgotten.
         """
-        fresh = 0
         with self.transaction():
             self._db.executemany("DELETE FROM place WHERE id = ?", ((i,) for i in claimed))
-            for place in new:
-                cursor = self._db.execute(
-                    "INSERT INTO document (key, size) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
-                    (place.key, place.size),
-                )
-                if cursor.rowcount:
-                    fresh += 1
-                    self._db.execute("INSERT INTO change (document) VALUES (?)", (cursor.lastrowid,))
-                facts = (place.received, place.file, place.flags, place.keywords)
-                self._db.execute(
-                    "INSERT INTO place (folder, epoch, uid, document, received, file, flags, keywords)"
-                    " VALUES (?, ?, ?, (SELECT id FROM document WHERE key = ?), ?, ?, ?, ?)"
-                    " ON CONFLICT (folder, epoch, uid) DO UPDATE SET document = excluded.document,"
-                    " received = excluded.received, file = excluded.file, flags = excluded.flags,"
-                    " keywords = excluded.keywords, gone = 0",
-                    (folder.id, folder.epoch, place.uid, place.key, *facts),
-                )
+            before = self._number("SELECT coalesce(max(id), 0) FROM document")
             self._db.executemany(
-                "DELETE FROM failed WHERE folder = ? AND epoch = ? AND uid = ?",
-                ((folder.id, folder.epoch, place.uid) for place in new),
+                "INSERT INTO document (key, size) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
+                ((place.key, place.size) for place in new),
             )
+            fresh = self._db.execute(
+                "INSERT INTO change (document) SELECT id FROM document WHERE id > ? ORDER BY id", (before,)
+            ).rowcount
+            self._db.executemany(
+                "INSERT INTO place (folder, epoch, uid, document, received, file, flags, keywords) VALUES"
+                f" ({folder.id}, {folder.epoch}, ?, (SELECT id FROM document WHERE key = ?), ?, ?, ?, ?)"
+                " ON CONFLICT (folder, epoch, uid) DO UPDATE SET document = excluded.document,"
+                " received = excluded.received, file = excluded.file, flags = excluded.flags,"
+                " keywords = excluded.keywords, gone = 0",
+                ((p.uid, p.key, p.received, p.file, p.flags, p.keywords) for p in new),
+            )
+            if self._rows("SELECT 1 FROM failed WHERE folder = ? LIMIT 1", folder.id):
+                self._db.executemany(
+                    "DELETE FROM failed WHERE folder = ? AND epoch = ? AND uid = ?",
+                    ((folder.id, folder.epoch, place.uid) for place in new),
+                )
         return fresh
 
     def add_earlier(self, folder: Folder, found: Sequence[NewPlace]) -> None:
@@ -401,6 +400,11 @@ class Ledger:
             )
 
     # Documents
+
+    def known_keys(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these documents are known."""
+        marks = ",".join("?" * len(keys))
+        return {key for (key,) in self._rows(f"SELECT key FROM document WHERE key IN ({marks})", *keys)}
 
     def spots(self, key: bytes) -> list[Spot]:
         """Every place of a document, those on the server first."""

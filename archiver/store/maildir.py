@@ -70,9 +70,10 @@ def letters(flags: frozenset[str] | set[str]) -> str:
 
 def to_file(wire: bytes) -> tuple[bytes, int | None]:
     """The bytes to store, and W= when they differ from the wire: LF for CRLF if no LF stands alone."""
-    if wire.count(b"\n") != wire.count(b"\r\n"):
+    data = wire.replace(b"\r\n", b"\n")
+    if data.count(b"\n") != len(wire) - len(data):
         return wire, None
-    return wire.replace(b"\r\n", b"\n"), len(wire)
+    return data, len(wire)
 
 
 def to_wire(data: bytes, name: Name) -> bytes:
@@ -110,25 +111,18 @@ def disk_errors(what: str) -> Iterator[None]:
 class Group:
     """Files of one folder that become durable together.
 
-    Each is written to tmp/ and, in `commit`, fsynced, moved to cur/, and cur/ itself fsynced: when
-    `commit` returns, every one of them survives a power cut. Before, none is in cur/. What a killed
+    In `commit` each is written to tmp/ and fsynced, all are moved to cur/, and cur/ itself is fsynced:
+    when it returns, every one of them survives a power cut. Before, none is in cur/. What a killed
     process leaves in tmp/ is removed by `sweep`.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._new: list[tuple[int, str, str]] = []
-        self._links: list[tuple[str, str]] = []
+        self._new: list[tuple[str, bytes, int]] = []
 
-    def write(self, file_name: str, data: bytes, received: int) -> None:
-        """Put `data` into tmp/, to be moved to cur/`file_name`."""
-        path = os.path.join(self.folder, "tmp", file_name.partition(":")[0])
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._new.append((fd, path, file_name))
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.utime(fd, (received, received))
+    def add(self, file_name: str, data: bytes, received: int) -> None:
+        """Let cur/`file_name` hold `data` after `commit`, its mtime at `received` (Unix seconds)."""
+        self._new.append((file_name, data, received))
 
     def link(self, source: str, file_name: str) -> bool:
         """Let cur/`file_name` be the same file as `source`; False when the file system will not have it."""
@@ -145,24 +139,42 @@ class Group:
 
     def commit(self, pool: ThreadPoolExecutor, step: Callable[[str], None]) -> None:
         """Make the group durable; `step` is called with a name between the steps."""
-        new, self._new = self._new, []
+        moves: list[tuple[str, str]] = []
+        descriptors: list[int] = []
         try:
-            list(pool.map(os.fsync, [fd for fd, _, _ in new]))
+            for file_name, data, received in self._new:
+                path = os.path.join(self.folder, "tmp", file_name.partition(":")[0])
+                descriptors.append(_write(path, data, received))
+                moves.append((path, os.path.join(self.folder, "cur", file_name)))
+                step("written")
+            list(pool.map(os.fsync, descriptors))
+        except BaseException:
+            for path, _ in moves:
+                os.unlink(path)
+            raise
         finally:
-            for fd, _, _ in new:
-                os.close(fd)
+            for descriptor in descriptors:
+                os.close(descriptor)
         step("synced")
-        for _, path, file_name in new:
-            os.rename(path, os.path.join(self.folder, "cur", file_name))
+        for path, target in moves:
+            os.rename(path, target)
         step("moved")
         sync_directory(os.path.join(self.folder, "cur"))
 
-    def discard(self) -> None:
-        """Forget what was written and not committed."""
-        for fd, path, _ in self._new:
-            os.close(fd)
-            os.unlink(path)
-        self._new = []
+
+def _write(path: str, data: bytes, received: int) -> int:
+    """A file written and dated, not yet durable; its open descriptor."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.utime(descriptor, (received, received))
+    except BaseException:
+        os.close(descriptor)
+        os.unlink(path)
+        raise
+    return descriptor
 
 
 def sync_pool() -> ThreadPoolExecutor:
