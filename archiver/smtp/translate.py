@@ -33,6 +33,8 @@ _CERTIFICATE_HINTS = {
     62: "put the name that the certificate is made for into host",
     64: "put the name that the certificate is made for into host",
 }
+# What OpenSSL calls the answer of a server that spoke in clear.
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 
 
 @contextmanager
@@ -78,29 +80,25 @@ def reply_error(server: SmtpServer, to: str, code: int, text: str) -> ArchiverEr
 
 
 def _certificate(exc: Exception, server: SmtpServer, connecting: bool) -> ArchiverError:
-    assert isinstance(exc, ssl.SSLCertVerificationError)
+    # Not every one that the ssl module makes has these.
+    reason = getattr(exc, "verify_message", "") or "it cannot be verified"
     return TlsError(
-        f"{where(server)}: certificate refused: {exc.verify_message or exc.reason or 'cannot be verified'}",
-        hint=_CERTIFICATE_HINTS.get(exc.verify_code, _PRIVATE),
+        f"{where(server)}: certificate refused: {reason}",
+        hint=_CERTIFICATE_HINTS.get(getattr(exc, "verify_code", 0), _PRIVATE),
     )
 
 
 def _tls(exc: Exception, server: SmtpServer, connecting: bool) -> ArchiverError:
-    assert isinstance(exc, ssl.SSLError)
+    reason = getattr(exc, "reason", None) or "TLS failed"
     if isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return _ended(exc, server, connecting)
-    if exc.reason in (
-        "WRONG_VERSION_NUMBER",
-        "HTTP_REQUEST",
-        "RECORD_LAYER_FAILURE",
-        "PACKET_LENGTH_TOO_LONG",
-    ):
+    if reason in _NOT_TLS:
         return TlsError(
             f"{where(server)}: the server does not speak TLS on this port",
             hint="security: tls is for port 465, security: starttls for port 587",
         )
     return TlsError(
-        f"{where(server)}: no encrypted connection: {exc.reason or 'TLS failed'}",
+        f"{where(server)}: no encrypted connection: {reason}",
         hint="the server must offer TLS 1.2 or later",
     )
 

@@ -48,6 +48,11 @@ class Script:
     after: int = 0
 
 
+def failing(stage: str, action: str) -> Script:
+    """A script with one thing in it."""
+    return replace(Script(), **{stage: action})
+
+
 @dataclass(frozen=True)
 class Offer:
     """What the server can do. With a `user`, AUTH comes before MAIL; mechanisms: PLAIN, LOGIN, CRAM-MD5."""
@@ -120,17 +125,27 @@ class Sink:
         self.port = server.sockets[0].getsockname()[1]
         self._loop.call_soon(self._ready.set)
         self._loop.run_forever()
-        server.close()
         self._loop.run_until_complete(self._end())
+        # Last: a connection that is being accepted asserts that its server is open.
+        server.close()
         self._loop.close()
 
     async def _end(self) -> None:
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        """Let the clients' leaving be noticed, in a TLS handshake too; then cut who is still there."""
+        transports = vars(self._loop)["_transports"]
+        until = self._loop.time() + 2
+        await asyncio.sleep(0)
+        while len(asyncio.all_tasks()) > 1 and self._loop.time() < until:
+            await asyncio.sleep(0.002)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        # Transports close in a later turn of the loop.
-        await asyncio.sleep(0.01)
+        for transport in tuple(transports.values()):
+            transport.abort()
+        # They close in a later turn of the loop, encrypted ones in the one after that.
+        for _ in range(5):
+            await asyncio.sleep(0)
 
 
 class _Handler:
@@ -159,7 +174,7 @@ class _Handler:
         answer = await server.challenge_auth(challenge)
         user, _, digest = answer.decode().rpartition(" ")
         expected = hmac.new(self.sink.offer.password.encode(), challenge, "md5").hexdigest()
-        return AuthResult(success=(user, digest) == (self.sink.offer.user, expected))
+        return AuthResult(success=(user, digest) == (self.sink.offer.user, expected), handled=False)
 
 
 class _Connection(SMTP):
@@ -186,7 +201,7 @@ class _Connection(SMTP):
     def authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         assert isinstance(data, LoginPassword)
         expected = ((self.sink.offer.user or "").encode(), self.sink.offer.password.encode())
-        return AuthResult(success=(data.login, data.password) == expected)
+        return AuthResult(success=(data.login, data.password) == expected, handled=False)
 
     async def act(self, action: str) -> str | None:
         """Drop or stall; or give back the reply to say instead."""
