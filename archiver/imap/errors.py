@@ -43,13 +43,19 @@ def translate(server: str) -> Iterator[None]:
 
 def explain(exc: Exception, server: str) -> ServerError:
     """The error of ours for a foreign one; never with more of the server's text than one clean line."""
+    # The reasons are set by OpenSSL's side only: an SSLError made by Python code has none.
     if isinstance(exc, ssl.SSLCertVerificationError):
+        reason = getattr(exc, "verify_message", "") or "unknown reason"
         return TlsError(
-            f"the certificate of {server} is not trusted: {exc.verify_message or 'unknown reason'}",
+            f"the certificate of {server} is not trusted: {reason}",
             hint="for a private server set ca_file or fingerprint; else somebody may be listening",
         )
+    if isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
+        return ConnectionLostError(
+            f"{server} closed the encrypted connection", hint="try again later; check port and security"
+        )
     if isinstance(exc, ssl.SSLError):
-        reason = (exc.reason or "handshake failed").lower().replace("_", " ")
+        reason = (getattr(exc, "reason", "") or "handshake failed").lower().replace("_", " ")
         return TlsError(f"no encrypted connection to {server}: {reason}", hint="check port and security")
     if isinstance(exc, socket.gaierror):
         return ConnectError(f"unknown host in {server}", hint="check the name, and the network")
