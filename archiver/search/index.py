@@ -125,6 +125,9 @@ class Index(Protocol):
         Changes no answer. Blocks other writers, not readers.
         """
 
+    def verify(self) -> None:
+        """Compare every byte of the last commit with what was written; DamagedError when one differs."""
+
     def clear(self) -> None:
         """Make it an empty index without a state, whatever is on disk."""
 

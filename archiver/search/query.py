@@ -209,12 +209,13 @@ class _Parser:
     def value(self, name: _Token, outer: Field | None, depth: int) -> Node:
         if outer is not None:
             self.fail(f"{name.text}: cannot stand inside {outer.name}:( )", name.at)
-        token = self.token
+        field, token = BY_NAME[name.text], self.token
         end = name.at + len(name.text) + 1
         if token.kind not in ("word", "phrase", "(") or token.at != end:
-            field = BY_NAME[name.text]
             self.fail(f"{name.text}: needs a value", end, f"write it right after the colon: {field.example}")
-        return self.one(BY_NAME[name.text], depth)
+        if token.kind == "word" and token.text.startswith("-"):
+            self.fail("- stands before the field, not after it", end, f"as in -{field.example}")
+        return self.one(field, depth)
 
     def leaf(self, field: Field | None, token: _Token) -> Node:
         if field is None or field.takes == "words":

@@ -7,7 +7,6 @@ process, so the file `writing` tells the next writer that its predecessor did no
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 import msgspec
 from whoosh.index import TOC
 
-from archiver.errors import DiskFullError, LockedError, StoreError
+from archiver.errors import LockedError
 from archiver.search.index import IndexState
 from archiver.search.whoosh import record as records
 from archiver.search.whoosh.build import INDEX_NAME, schema, toc_segment
@@ -30,7 +29,7 @@ _WRITING = "writing"
 @contextmanager
 def locked(folder: str) -> Iterator[None]:
     """Hold the writer's lock of the directory, which is made when it is missing."""
-    with _told():
+    with records.told("write"):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         records.check_private(folder)
         descriptor = os.open(os.path.join(folder, _LOCK), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -101,14 +100,3 @@ def clear(folder: str) -> None:
         records.sweep(folder, None)
         if os.path.exists(marker := os.path.join(folder, _WRITING)):
             os.unlink(marker)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """What the operating system says, as errors of ours."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFullError("no space left for the index", hint="make room, then run it again") from error
-        raise StoreError(f"cannot write the index: {error.strerror or error}") from error

@@ -119,21 +119,20 @@ class WhooshIndex:
         A file that is gone belongs to a commit that has just become old, unless that is still the newest.
         """
         missing = None
-        while True:
-            generation = records.newest(self.path)
-            if generation is None:
-                self._snapshot = None
-            elif generation == missing:
-                raise DamagedError(
-                    "a file of the index is missing, or another program changed it", hint=REBUILD
-                )
-            elif self._snapshot is None or self._snapshot.record.generation != generation:
+        with records.told("read"):
+            while (generation := records.newest(self.path)) is not None:
+                if self._snapshot and self._snapshot.record.generation == generation:
+                    return self._snapshot
+                if generation == missing:
+                    raise DamagedError(
+                        "a file of the index is missing, or it was changed by others", hint=REBUILD
+                    )
                 try:
                     self._snapshot = self._open(generation)
                 except FileNotFoundError:
                     missing = generation
-                    continue
-            return self._snapshot
+        self._snapshot = None
+        return None
 
     def _open(self, generation: int) -> Snapshot:
         records.check_private(self.path)

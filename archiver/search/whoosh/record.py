@@ -8,13 +8,16 @@ TOC. A kill leaves either the old pair or the new one, and perhaps files that no
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
-from archiver.errors import DamagedError
+from archiver.errors import DamagedError, DiskFullError, StoreError
 
 FORMAT = 1
 """Of the record, the schema and the analysis together: another number means rebuild."""
@@ -61,6 +64,17 @@ def name(generation: int) -> str:
 
 def toc_name(generation: int) -> str:
     return f"_MAIN_{generation}.toc"
+
+
+@contextmanager
+def told(doing: str) -> Iterator[None]:
+    """What the operating system refuses, as errors of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFullError("no space left for the index", hint="make room, then run it again") from error
+        raise StoreError(f"cannot {doing} the index: {error.strerror or error}") from error
 
 
 def newest(folder: str) -> int | None:

@@ -93,16 +93,18 @@ class Segment:
         """The documents that are not deleted."""
         return frozenset(range(self.record.documents)).difference(self.record.deleted)
 
+    @cached_property
+    def _keys(self) -> bytes:
+        """The keys one after the other; Whoosh does not write those at the end that are all zeros."""
+        return bytes(self._part(".key.col")).ljust(KEY_SIZE * self.record.documents, b"\0")
+
     def key(self, number: int) -> bytes:
-        return bytes(self._part(".key.col")[KEY_SIZE * number : KEY_SIZE * (number + 1)])
+        return self._keys[KEY_SIZE * number : KEY_SIZE * (number + 1)]
 
     @cached_property
     def keys(self) -> list[bytes]:
         """The key of every document, deleted ones too."""
-        data = bytes(self._part(".key.col"))
-        with self.reading():
-            if len(data) != KEY_SIZE * self.record.documents:
-                raise ValueError("the column of keys is too short")
+        data = self._keys
         return [data[at : at + KEY_SIZE] for at in range(0, len(data), KEY_SIZE)]
 
     @cached_property

@@ -1,0 +1,332 @@
+"""What every engine must do. A test class of an engine inherits IndexContract and gives it `path`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.errors import QueryError
+from archiver.search.index import Document, Index, IndexState, Order, Prepared, prepare
+from archiver.search.query import parse
+from archiver.search.tree import Node
+from tests.search import plain
+
+NOW = datetime(2026, 3, 31, tzinfo=UTC)
+
+WORDS = tuple(
+    "alpha beta gamma delta alphabet quarterly report_v2 naïve NAIVE Ёлка straße 東京都 東京 京都 かな "  # noqa: SIM905
+    "안녕하세요 สวัสดี שלום x1 2024 re-sent user.name@mail.example.org".split()
+)
+"""Few words, so that documents share them and phrases repeat."""
+
+FOLDERS = ("A", "B", "Lists")
+FLAGS = ("unread", "read", "flagged")
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(4, "big", signed=True) * 8
+
+
+def no_places(node: Node) -> AbstractSet[bytes]:
+    raise AssertionError("no place was asked for")
+
+
+def sample(number: int, draw: random.Random) -> Document:
+    """A document made of WORDS; the same number and state of `draw` give the same one."""
+
+    def text(most: int) -> str:
+        return draw.choice([" ", ", ", "\n"]).join(draw.choices(WORDS, k=draw.randrange(most)))
+
+    def people() -> tuple[str, ...]:
+        return tuple(f"{text(3)} <{draw.choice(WORDS[:4])}@example.org>" for _ in range(draw.randrange(3)))
+
+    names = tuple(f"{draw.choice(WORDS)}.pdf" for _ in range(draw.choice([0, 0, 1, 2])))
+    return Document(
+        key=key(number),
+        date=1_700_000_000 + draw.randrange(-40, 40) * 86_400,
+        size=draw.choice([0, 1, 500, 1024, 1025, 5 << 20, 1 << 33]),
+        subject=text(5),
+        from_=people(),
+        to=people(),
+        cc=people(),
+        body=text(40),
+        filenames=names,
+        has_attachment=bool(names),
+    )
+
+
+@cache
+def samples() -> tuple[Document, ...]:
+    draw = random.Random(7)
+    return tuple(sample(number, draw) for number in range(300))
+
+
+@cache
+def places_of(number: int) -> tuple[tuple[str, str], ...]:
+    draw = random.Random(number)
+    return tuple((draw.choice(FOLDERS), draw.choice(FLAGS)) for _ in range(draw.randrange(3)))
+
+
+def places(node: Node) -> AbstractSet[bytes]:
+    """The answer of a ledger in which document n is in `places_of(n)`."""
+    return {key(n) for n in range(300) if any(plain.same_place(node, place) for place in places_of(n))}
+
+
+def queries() -> st.SearchStrategy[str]:
+    """Queries of every kind, most of them with results."""
+    word = st.sampled_from([*WORDS, "京", "absent", "a", "東京 user"]).map(
+        lambda word: word.replace(" ", "-")
+    )
+    prefix = st.sampled_from(["al*", "q*", "re*", "user.n*", "東*", "x*", "z*", "report_v*", "naï*"])
+    phrase = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(lambda row: f'"{" ".join(row)}"')
+    phrase_prefix = st.tuples(st.sampled_from(WORDS), st.sampled_from(["al", "b", "x", "東"])).map(
+        lambda row: f'"{row[0]} {row[1]}*"'
+    )
+    content = word | prefix | phrase | phrase_prefix
+    field = st.sampled_from(["from:", "to:", "cc:", "subject:", "body:", "filename:"])
+    day = st.sampled_from(["2023", "2023-11", "2023-11-14", "2023-10", "2023-12-05"])
+    date = st.tuples(st.sampled_from(["before:", "after:", "date:"]), day).map("".join)
+    span = st.tuples(day, day).map(sorted).map(lambda ends: f"date:{ends[0]}..{ends[1]}")
+    size = st.tuples(
+        st.sampled_from(["larger:", "smaller:"]), st.sampled_from(["0", "1", "1k", "5M", "9G"])
+    ).map("".join)
+    place = st.sampled_from(FOLDERS).map("folder:{}".format) | st.sampled_from(FLAGS).map("is:{}".format)
+    leaf = (
+        content
+        | st.tuples(field, content).map("".join)
+        | date
+        | span
+        | size
+        | place
+        | st.just("has:attachment")
+    )
+    return st.recursive(leaf, _combined, max_leaves=8)
+
+
+def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    joined = st.tuples(inner, st.sampled_from([" ", " AND ", " OR "]), inner).map("".join)
+    return joined | joined.map("({})".format) | inner.map("-({})".format)
+
+
+class IndexContract:
+    """Inherit it in a test class and say in `open` which index lives at a path."""
+
+    @classmethod
+    def open(cls, path: str) -> Index:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def path(self, tmp_path: object) -> str:
+        return f"{tmp_path}/index"
+
+    @pytest.fixture
+    def index(self, path: str) -> Iterator[Index]:
+        index = self.open(path)
+        yield index
+        index.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def filled(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+        """An index of `samples()` that came in several commits, some replaced, some removed and back."""
+        index = cls.open(f"{tmp_path_factory.mktemp('filled')}/index")
+        documents = [prepare(document) for document in samples()]
+        stale = [prepare(sample(number, random.Random(-number))) for number in range(0, 300, 7)]
+        index.apply(documents[:90] + stale, (), IndexState("L", 1))
+        index.apply(documents[80:200], [key(number) for number in range(20)], IndexState("L", 2))
+        index.apply(documents[200:], [key(9999)], IndexState("L", 3))
+        index.apply(documents[:20] + documents[::7], (), IndexState("L", 4))
+        yield index
+        index.close()
+
+    def test_nothing_yet(self, index: Index) -> None:
+        assert index.state() is None
+        assert index.count() == 0
+        assert index.keys() == set()
+        assert index.search(parse("a OR -a", now=NOW), no_places).total == 0
+        assert index.maintain() is False
+
+    def test_holds_what_was_given(self, filled: Index) -> None:
+        assert filled.count() == 300
+        assert filled.keys() == {document.key for document in samples()}
+        assert filled.state() == IndexState("L", 4)
+
+    @given(text=queries())
+    def test_every_query_like_the_plain_evaluation(self, filled: Index, text: str) -> None:
+        tree = parse(text, now=NOW)
+        expected = plain.found(tree, samples(), places)
+        hits = filled.search(tree, places, "newest", 0, 1000)
+        assert [hit.key for hit in hits.hits] == [document.key for document in expected]
+        assert hits.total == len(expected)
+
+    @given(text=queries(), offset=st.integers(0, 30), limit=st.integers(0, 30))
+    def test_pages_and_orders(self, filled: Index, text: str, offset: int, limit: int) -> None:
+        tree = parse(text, now=NOW)
+        page = slice(offset, offset + limit)
+        orders: tuple[Order, ...] = ("newest", "oldest", "relevance")
+        for order in orders:
+            whole = filled.search(tree, places, order, 0, 1000)
+            part = filled.search(tree, places, order, offset, limit)
+            assert part.hits == whole.hits[page]
+            assert part.total == whole.total == len(whole.hits)
+        oldest = filled.search(tree, places, "oldest", 0, 1000).hits
+        assert list(oldest) == sorted(oldest, key=lambda hit: (hit.date, hit.key))
+
+    @given(st.text("東京都かな안녕สวั", min_size=2, max_size=5))
+    def test_any_two_characters_of_a_script_without_spaces(self, filled: Index, part: str) -> None:
+        hits = filled.search(parse(f"body:{part}", now=NOW), no_places, limit=1000)
+        assert {hit.key for hit in hits.hits} == {each.key for each in samples() if part in each.body}
+
+    def test_places_are_asked_once_for_each_question(self, filled: Index) -> None:
+        asked: list[Node] = []
+
+        def counting(node: Node) -> AbstractSet[bytes]:
+            asked.append(node)
+            return places(node)
+
+        filled.search(parse("folder:A is:unread -folder:B", now=NOW), counting)
+        assert len(asked) == len(set(asked)) == 2
+
+    def test_a_hit_shows_the_document(self, index: Index) -> None:
+        document = Document(
+            key(1), 123, 1 << 33, "Sübject", ("Ä <a@example.org>", "b@example.org"), has_attachment=True
+        )
+        index.apply([prepare(document)], (), IndexState("L", 1))
+        (hit,) = index.search(parse("subject:subject", now=NOW), no_places).hits
+        assert (hit.key, hit.date, hit.size, hit.has_attachment) == (key(1), 123, 1 << 33, True)
+        assert (hit.subject, hit.sender) == ("Sübject", "Ä <a@example.org>, b@example.org")
+        assert index.hit(key(1)) == hit
+        assert index.hit(key(2)) is None
+
+    def test_an_empty_document_and_dates_before_1970(self, index: Index) -> None:
+        index.apply(
+            [prepare(Document(key(1), -5, 0)), prepare(Document(key(2), 0, 0))], (), IndexState("L", 1)
+        )
+        assert _keys(index, "-absent") == [key(2), key(1)]
+        assert _keys(index, "before:1970") == [key(1)]
+
+    def test_replaces_by_key(self, index: Index) -> None:
+        index.apply([_document(1, "old"), _document(2, "old")], (), IndexState("L", 1))
+        index.apply([_document(1, "first"), _document(1, "new")], (), IndexState("L", 2))
+        assert index.count() == 2
+        assert _keys(index, "old") == [key(2)]
+        assert _keys(index, "first") == []
+        assert _keys(index, "new") == [key(1)]
+
+    def test_removes(self, index: Index) -> None:
+        index.apply([_document(n, "word") for n in range(4)], (), IndexState("L", 1))
+        index.apply((), [key(0), key(3), key(77)], IndexState("L", 2))
+        assert index.keys() == {key(1), key(2)}
+        assert index.count() == 2
+        assert index.hit(key(0)) is None
+        assert sorted(_keys(index, "word")) == sorted(_keys(index, "-absent")) == [key(1), key(2)]
+        index.apply([_document(0, "again")], [key(0)], IndexState("L", 3))
+        assert _keys(index, "again") == [key(0)]
+
+    def test_all_can_be_removed(self, index: Index) -> None:
+        index.apply([_document(1, "word")], (), IndexState("L", 1))
+        index.apply((), [key(1)], IndexState("L", 2))
+        assert (index.count(), index.keys(), index.state()) == (0, set(), IndexState("L", 2))
+        assert _keys(index, "-absent") == []
+
+    def test_a_commit_of_nothing_moves_the_state(self, index: Index) -> None:
+        index.apply((), (), IndexState("L", 5))
+        assert index.state() == IndexState("L", 5)
+        index.apply((), (), IndexState("M", 1))
+        assert index.state() == IndexState("M", 1)
+
+    def test_reopened(self, path: str, index: Index) -> None:
+        index.apply([_document(1, "word")], (), IndexState("L", 1))
+        index.close()
+        again = self.open(path)
+        assert again.state() == IndexState("L", 1)
+        assert _keys(again, "word") == [key(1)]
+        again.close()
+        assert _keys(index, "word") == [key(1)]
+
+    def test_an_open_index_sees_what_another_commits(self, path: str, index: Index) -> None:
+        assert index.count() == 0
+        other = self.open(path)
+        other.apply([_document(1, "word")], (), IndexState("L", 1))
+        assert _keys(index, "word") == [key(1)]
+        other.apply((), [key(1)], IndexState("L", 2))
+        assert _keys(index, "word") == []
+        other.clear()
+        assert index.state() is None
+        other.apply([_document(2, "word")], (), IndexState("L", 1))
+        assert _keys(index, "word") == [key(2)]
+
+    def test_maintenance_changes_no_answer_and_comes_to_an_end(self, index: Index) -> None:
+        documents = samples()[:60]
+        for start in range(0, 60, 3):
+            given_up = [key(number - 30) for number in range(start, start + 3)]
+            index.apply(map(prepare, documents[start : start + 3]), given_up, IndexState("L", start))
+        asked = [
+            "alpha",
+            '"alpha beta"',
+            "-gamma",
+            "al*",
+            "東京",
+            "has:attachment",
+            "larger:1k",
+            "from:delta",
+        ]
+        before = [index.search(parse(text, now=NOW), no_places, "relevance", 0, 100).total for text in asked]
+        steps = 0
+        while index.maintain():
+            steps += 1
+            assert steps < 100
+        assert steps > 0
+        assert [
+            index.search(parse(text, now=NOW), no_places, "relevance", 0, 100).total for text in asked
+        ] == before
+        assert index.keys() == {document.key for document in documents[30:]}
+        assert index.state() == IndexState("L", 57)
+        for text in asked:
+            expected = plain.found(parse(text, now=NOW), documents[30:], no_places)
+            assert _keys(index, text) == [document.key for document in expected]
+
+    def test_cleared(self, index: Index) -> None:
+        index.apply([_document(1, "word")], (), IndexState("L", 1))
+        index.clear()
+        assert (index.state(), index.count(), _keys(index, "word")) == (None, 0, [])
+        index.apply([_document(2, "word")], (), IndexState("L", 1))
+        assert _keys(index, "word") == [key(2)]
+
+    def test_relevance_puts_the_better_match_first(self, index: Index) -> None:
+        texts = ["fox " + "x " * 200, "fox fox fox", "fox and " + "y " * 20, "no match"]
+        index.apply([_document(n, text) for n, text in enumerate(texts)], (), IndexState("L", 1))
+        assert _keys(index, "fox", "relevance") == [key(1), key(2), key(0)]
+        assert _keys(index, "fox OR and", "relevance")[0] == key(2)
+
+    def test_failing_documents_leave_the_old_state(self, index: Index) -> None:
+        index.apply([_document(1, "word")], (), IndexState("L", 1))
+
+        def failing() -> Iterator[Prepared]:
+            yield _document(2, "word")
+            raise QueryError("stop", "", 0)
+
+        with pytest.raises(QueryError):
+            index.apply(failing(), [key(1)], IndexState("L", 2))
+        assert (index.state(), _keys(index, "word")) == (IndexState("L", 1), [key(1)])
+        index.apply([_document(3, "word")], (), IndexState("L", 3))
+        assert sorted(_keys(index, "word")) == [key(1), key(3)]
+
+    def test_verify_accepts_what_was_written(self, filled: Index, index: Index) -> None:
+        filled.verify()
+        index.verify()
+
+
+def _document(number: int, body: str) -> Prepared:
+    return prepare(Document(key(number), 1_700_000_000, 10, body=body))
+
+
+def _keys(index: Index, text: str, order: Order = "newest") -> list[bytes]:
+    return [hit.key for hit in index.search(parse(text, now=NOW), no_places, order, 0, 1000).hits]

@@ -1,0 +1,96 @@
+"""The plain evaluation: one document at a time, no index. What every engine is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+
+from archiver.search.analysis import terms
+from archiver.search.index import Document
+from archiver.search.tree import (
+    And,
+    DateRange,
+    Has,
+    Node,
+    Not,
+    Or,
+    Phrase,
+    Place,
+    Prefix,
+    SamePlace,
+    SizeRange,
+    Word,
+)
+
+Places = Callable[[Node], AbstractSet[bytes]]
+
+
+def found(tree: Node, documents: Iterable[Document], places: Places) -> list[Document]:
+    """The documents for which the tree holds, newest first."""
+    matching = [document for document in documents if holds(tree, document, places)]
+    return sorted(matching, key=lambda document: (-document.date, document.key))
+
+
+def holds(node: Node, document: Document, places: Places) -> bool:
+    match node:
+        case And(parts):
+            return all(holds(part, document, places) for part in parts)
+        case Or(parts):
+            return any(holds(part, document, places) for part in parts)
+        case Not(part):
+            return not holds(part, document, places)
+        case DateRange(start, end):
+            return (start is None or start <= document.date) and (end is None or document.date < end)
+        case SizeRange(low, high):
+            return (low is None or low <= document.size) and (high is None or document.size < high)
+        case Has(what):
+            return what == "attachment" and document.has_attachment
+        case SamePlace():
+            return document.key in places(node)
+        case Word(field, term):
+            return any(term in listed for listed in _listed(document, field))
+        case Phrase(field, row):
+            return any(_row(listed, row, None) for listed in _listed(document, field))
+        case Prefix(field, row, prefix):
+            return any(_row(listed, row, prefix) for listed in _listed(document, field))
+    raise TypeError(node)
+
+
+def _listed(document: Document, field: str) -> list[list[str]]:
+    """The terms of each value of a field, or of all fields."""
+    values: dict[str, Sequence[str]] = {
+        "from": document.from_,
+        "to": document.to,
+        "cc": document.cc,
+        "subject": (document.subject,),
+        "body": (document.body,),
+        "filename": document.filenames,
+    }
+    return [terms(value) for name, texts in values.items() if field in ("", name) for value in texts]
+
+
+def _row(listed: list[str], row: Sequence[str], prefix: str | None) -> bool:
+    for at in range(len(listed)):
+        end = at + len(row)
+        if tuple(listed[at:end]) == tuple(row):
+            if prefix is None:
+                return True
+            if end < len(listed) and listed[end].startswith(prefix):
+                return True
+    return False
+
+
+def same_place(tree: Node, place: tuple[str, str]) -> bool:
+    """Whether a place, (folder, is), has what a tree of places asks for; names are compared as they are."""
+    match tree:
+        case SamePlace(inner):
+            return same_place(inner, place)
+        case And(parts):
+            return all(same_place(part, place) for part in parts)
+        case Or(parts):
+            return any(same_place(part, place) for part in parts)
+        case Place("folder", value):
+            return place[0] == value
+        case Place("is", value):
+            return place[1] == value
+    raise TypeError(tree)

@@ -1,0 +1,35 @@
+"""One table drives parser, help and documentation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from archiver.search.fields import BY_NAME, CONTENT, FIELDS, Field, help_text, markdown
+from archiver.search.query import parse
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_field_is_parsed_and_documented(field: Field) -> None:
+    parse(field.example, now=datetime(2026, 1, 1))
+    assert field.example.startswith(tuple(f"{name}:" for name in (field.name, *field.aliases)))
+    assert f"{field.name}:" in help_text()
+    assert f"`{field.name}:`" in markdown() and f"`{field.example}`" in markdown()
+    assert all(value in help_text() and f"`{value}`" in markdown() for value in field.values)
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if field.values], ids=lambda field: field.name)
+def test_every_choice_is_parsed(field: Field) -> None:
+    for value in field.values:
+        parse(f"{field.name}:{value}", now=datetime(2026, 1, 1))
+
+
+def test_names_are_unique() -> None:
+    assert len(BY_NAME) == sum(1 + len(field.aliases) for field in FIELDS)
+    assert CONTENT == ("from", "to", "cc", "subject", "body", "filename")
+
+
+def test_help_fits_a_terminal_of_110_columns() -> None:
+    assert max(map(len, help_text().splitlines())) <= 110
+    assert all(line.count("|") - line.count("\\|") == 5 for line in markdown().splitlines())

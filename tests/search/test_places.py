@@ -1,0 +1,73 @@
+"""Place predicates as SQL: asked of rows like those of the ledger."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from archiver.search import places
+from archiver.search.query import parse
+from archiver.search.tree import SamePlace, Word
+from archiver.store.ledger import glob_folder
+
+ROWS = [
+    ("work", "INBOX", "", 0),
+    ("work", "Lists", "S", 0),
+    ("work", "Lists/python", "FS", 0),
+    ("home", "Listserv", "RS", 0),
+    ("home", "[Gmail]/Sent", "DS", 0),
+    ("home", "100%_done", "", 1700000000),
+]
+
+
+@pytest.fixture
+def rows() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:")
+    connection.create_function("glob_folder", 2, glob_folder, deterministic=True)
+    connection.execute("CREATE TABLE places (id INTEGER PRIMARY KEY, account, folder, flags, gone)")
+    connection.executemany("INSERT INTO places (account, folder, flags, gone) VALUES (?, ?, ?, ?)", ROWS)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("folder:inbox", [0]),
+        ("folder:Lists", [1, 2]),
+        ("folder:lists/", [1, 2]),
+        ("folder:lists/python", [2]),
+        ("folder:list*", [1, 2, 3]),
+        ("folder:*/python", [2]),
+        ("folder:[Gmail]", [4]),
+        ("folder:[gmail]/s?nt", [4]),
+        ("folder:100%_done", [5]),
+        ("folder:1", []),
+        ("account:WORK", [0, 1, 2]),
+        ("account:h*", [3, 4, 5]),
+        ("is:unread", [0, 5]),
+        ("is:read", [1, 2, 3, 4]),
+        ("is:flagged", [2]),
+        ("is:answered", [3]),
+        ("is:draft", [4]),
+        ("is:gone", [5]),
+        ("account:work is:unread", [0]),
+        ("account:work (is:unread OR is:flagged)", [0, 2]),
+        ("is:gone OR folder:inbox account:work", [0, 5]),
+        ('folder:"x\' OR 1=1 --"', []),
+    ],
+)
+def test_rows(rows: sqlite3.Connection, query: str, expected: list[int]) -> None:
+    tree = parse(query, now=datetime(2026, 1, 1))
+    assert isinstance(tree, SamePlace)
+    where, parameters = places.compile(tree)
+    found = rows.execute(f"SELECT id FROM places WHERE {where} ORDER BY id", parameters)
+    assert [number - 1 for (number,) in found] == expected
+
+
+def test_only_places() -> None:
+    with pytest.raises(TypeError):
+        places.compile(Word("", "a"))

@@ -1,0 +1,251 @@
+"""The query language: what each operator becomes, and where each mistake is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.errors import QueryError
+from archiver.search.query import DEPTH_LIMIT, LENGTH_LIMIT, parse
+from archiver.search.tree import (
+    And,
+    DateRange,
+    Has,
+    Node,
+    Not,
+    Or,
+    Phrase,
+    Place,
+    Prefix,
+    SamePlace,
+    SizeRange,
+    Word,
+)
+
+NOW = datetime(2026, 3, 31, 12, 30, tzinfo=UTC)
+
+
+def day(year: int, month: int = 1, date: int = 1) -> int:
+    return int(datetime(year, month, date, tzinfo=UTC).timestamp())
+
+
+def word(term: str, field: str = "") -> Word:
+    return Word(field, term)
+
+
+A, B, C = word("a"), word("b"), word("c")
+IN_A, UNREAD, FLAGGED = Place("folder", "A"), Place("is", "unread"), Place("is", "flagged")
+
+TREES: dict[str, Node] = {
+    "a": A,
+    "Ä": A,
+    "a b": And((A, B)),
+    "a AND b": And((A, B)),
+    "a AND b c": And((A, B, C)),
+    "a OR b": Or((A, B)),
+    "a OR b c": Or((A, And((B, C)))),
+    "a b OR c": Or((And((A, B)), C)),
+    "(a OR b) c": And((Or((A, B)), C)),
+    "a or b and not": And((A, word("or"), B, word("and"), word("not"))),
+    "((a))": A,
+    "a OR (b OR c)": Or((A, B, C)),
+    "-a": Not(A),
+    "NOT a": Not(A),
+    "NOT NOT a": A,
+    "--a": A,
+    "-(a b)": Not(And((A, B))),
+    "a -b": And((A, Not(B))),
+    "a NOT b": And((A, Not(B))),
+    "a AND -b": And((A, Not(B))),
+    "-a -b": And((Not(A), Not(B))),
+    '-"a b"': Not(Phrase("", ("a", "b"))),
+    '"a b"': Phrase("", ("a", "b")),
+    "“a b”": Phrase("", ("a", "b")),
+    '"a"': A,
+    '"AND"': word("and"),
+    'a"b"c': And((A, B, C)),
+    "a(b)": And((A, B)),
+    "a-b": Phrase("", ("a", "b")),
+    "user.name@mail.example.org": Phrase("", ("user", "name", "mail", "example", "org")),
+    "inv*": Prefix("", (), "inv"),
+    "e-inv*": Prefix("", ("e",), "inv"),
+    '"big inv*"': Prefix("", ("big",), "inv"),
+    '"big inv *"': Phrase("", ("big", "inv")),
+    "東京": word("東京"),
+    "東京都": Phrase("", ("東京", "京都")),
+    "東": Prefix("", (), "東"),
+    "from:a": word("a", "from"),
+    "FROM:a": word("a", "from"),
+    'subject:"a b"': Phrase("subject", ("a", "b")),
+    "to:inv*": Prefix("to", (), "inv"),
+    "cc:(a OR -b)": Or((word("a", "cc"), Not(word("b", "cc")))),
+    "body:(a (b OR c))": And((word("a", "body"), Or((word("b", "body"), word("c", "body"))))),
+    "filename:report.pdf": Phrase("filename", ("report", "pdf")),
+    "from:AND": word("and", "from"),
+    "subject:re:a": Phrase("subject", ("re", "a")),
+    "-from:a": Not(word("a", "from")),
+    "has:attachment": Has("attachment"),
+    "HAS:Attachment": Has("attachment"),
+    "before:2024": DateRange(None, day(2024)),
+    "before:2024-03-05": DateRange(None, day(2024, 3, 5)),
+    "after:2024-03": DateRange(day(2024, 3), None),
+    "date:2024": DateRange(day(2024), day(2025)),
+    "date:2024-12": DateRange(day(2024, 12), day(2025)),
+    "date:2024-02-29": DateRange(day(2024, 2, 29), day(2024, 3)),
+    "date:2024..2025-03": DateRange(day(2024), day(2025, 4)),
+    "date:2024..": DateRange(day(2024), None),
+    "date:..2024-03-05": DateRange(None, day(2024, 3, 6)),
+    "date:today": DateRange(day(2026, 3, 31), day(2026, 4)),
+    "date:yesterday": DateRange(day(2026, 3, 30), day(2026, 3, 31)),
+    "date:7d": DateRange(day(2026, 3, 24), None),
+    "date:3w..7d": DateRange(day(2026, 3, 10), day(2026, 3, 25)),
+    "after:1m": DateRange(day(2026, 2, 28), None),
+    "before:1y": DateRange(None, day(2025, 3, 31)),
+    "after:25m": DateRange(day(2024, 2, 29), None),
+    "larger:5M": SizeRange(5 * 1024**2 + 1, None),
+    "smaller:200k": SizeRange(None, 200 * 1024),
+    "larger:1.5kB": SizeRange(1537, None),
+    "smaller:1G": SizeRange(None, 1024**3),
+    "larger:0": SizeRange(1, None),
+    "folder:A": SamePlace(IN_A),
+    'folder:"A B"': SamePlace(Place("folder", "A B")),
+    "in:A": SamePlace(IN_A),
+    "account:w*": SamePlace(Place("account", "w*")),
+    "folder:[Gmail]/Sent": SamePlace(Place("folder", "[Gmail]/Sent")),
+    "is:UNREAD": SamePlace(UNREAD),
+    "folder:A is:unread": SamePlace(And((IN_A, UNREAD))),
+    "folder:A a is:unread": And((A, SamePlace(And((IN_A, UNREAD))))),
+    "folder:A (is:unread is:flagged)": SamePlace(And((IN_A, UNREAD, FLAGGED))),
+    "folder:A (is:unread OR is:flagged)": SamePlace(And((IN_A, Or((UNREAD, FLAGGED))))),
+    "is:(unread OR flagged)": SamePlace(Or((UNREAD, FLAGGED))),
+    "folder:A -is:unread": And((Not(SamePlace(UNREAD)), SamePlace(IN_A))),
+    "folder:A -(is:unread is:flagged)": And((Not(SamePlace(And((UNREAD, FLAGGED)))), SamePlace(IN_A))),
+    "folder:A (is:unread OR a)": And((Or((SamePlace(UNREAD), A)), SamePlace(IN_A))),
+    "folder:A OR is:unread": SamePlace(Or((IN_A, UNREAD))),
+    "12:30": Phrase("", ("12", "30")),
+    "http://example.org/x": Phrase("", ("http", "example", "org", "x")),
+    "nosuch://x": Phrase("", ("nosuch", "x")),
+    "std::string": Phrase("", ("std", "string")),
+    "C:\\x": Phrase("", ("c", "x")),
+    "2001:db8::1": Phrase("", ("2001", "db8", "1")),
+    "  a\t\n b ": And((A, B)),
+    "a\u3000b": And((A, B)),
+}
+
+
+@pytest.mark.parametrize("text", TREES)
+def test_tree(text: str) -> None:
+    assert parse(text, now=NOW) == TREES[text]
+
+
+MISTAKES: dict[str, tuple[int, str]] = {
+    "": (0, "empty"),
+    " \t": (0, "empty"),
+    "(a": (0, "never closed"),
+    "a (b (c)": (2, "never closed"),
+    "a (": (2, "never closed"),
+    "a)": (1, "never opened"),
+    ")": (0, "never opened"),
+    "a () b": (2, "empty"),
+    'a "b': (2, "never closed"),
+    'from:"b': (5, "never closed"),
+    "a AND": (2, "nothing follows AND"),
+    "a OR ": (2, "nothing follows OR"),
+    "(a OR) b": (3, "nothing follows OR"),
+    "a NOT": (2, "nothing follows NOT"),
+    "AND a": (0, "nothing stands before AND"),
+    "OR": (0, "nothing stands before OR"),
+    "a OR OR b": (2, "nothing follows OR"),
+    "a AND OR b": (2, "nothing follows AND"),
+    "a (AND b)": (3, "nothing stands before AND"),
+    "a -": (2, "nothing follows -"),
+    "a - b": (2, "nothing follows -"),
+    "-)": (0, "nothing follows -"),
+    "*": (0, "* stands only at the end"),
+    "a *": (2, "* stands only at the end"),
+    "a*b": (1, "* stands only at the end"),
+    "*a": (0, "* stands only at the end"),
+    "a**": (1, "* stands only at the end"),
+    "x a-*": (4, "* stands only at the end"),
+    "from:*": (5, "* stands only at the end"),
+    "a &": (2, "no letter or digit"),
+    '"?!"': (0, "no letter or digit"),
+    "b subjet:a": (2, "no field is called subjet:"),
+    "Re: a": (0, "no field is called Re:"),
+    "from:": (5, "from: needs a value"),
+    "from: a": (5, "from: needs a value"),
+    "from:-a": (5, "- stands before the field"),
+    "a from:)": (7, "from: needs a value"),
+    "from:(to:a)": (6, "cannot stand inside from:( )"),
+    "before:soon": (7, "is not a date"),
+    "after:2024-13": (6, "is not a date"),
+    "date:2023-02-29": (5, "is not a date"),
+    "before:2024..2025": (7, "is not a date"),
+    "date:2024..x": (11, "is not a date"),
+    'date:"x"': (6, "is not a date"),
+    "date:..": (5, "neither a beginning nor an end"),
+    "date:2025..2024": (5, "ends before it begins"),
+    "date:99999y": (5, "is not a date"),
+    "larger:5Q": (7, "is not a size"),
+    "smaller:-1": (8, "- stands before the field"),
+    "is:unred": (3, "did you mean unread?"),
+    "is:x": (3, "is none of unread"),
+    "has:attachement": (4, "did you mean attachment?"),
+    "folder:/": (7, "names nothing"),
+    'folder:""': (8, "names nothing"),
+    "(" * 60 + "a" + ")" * 60: (DEPTH_LIMIT + 1, "more than 50 levels"),
+    "-" * 60 + "a": (DEPTH_LIMIT + 1, "more than 50 levels"),
+    "a" * (LENGTH_LIMIT + 1): (LENGTH_LIMIT, "longer than"),
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES, ids=lambda text: text[:20])
+def test_mistake(text: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse(text, now=NOW)
+    position, message = MISTAKES[text]
+    assert message in caught.value.message
+    assert (caught.value.position, caught.value.query) == (position, text)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("subjet:a", "subject:"),
+        ("form:a", "from:"),
+        ("xyz:a", "smaller:"),
+        ("a AND", '"and"'),
+        ("from:", "from:alice"),
+    ],
+)
+def test_hint(text: str, hint: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse(text, now=NOW)
+    assert hint in (caught.value.hint or "")
+
+
+def test_days_begin_in_the_zone_of_now() -> None:
+    from zoneinfo import ZoneInfo
+
+    berlin = datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert parse("before:2024-01-02", now=berlin) == DateRange(None, day(2024, 1, 2) - 3600)
+    assert parse("after:2024-07-02", now=berlin) == DateRange(day(2024, 7, 2) - 7200, None)
+    naive = parse("date:2024-01-02", now=datetime(2026, 7, 1))
+    assert naive == DateRange(int(datetime(2024, 1, 2).timestamp()), int(datetime(2024, 1, 3).timestamp()))
+
+
+@given(st.text(st.sampled_from('ab*-():." ANDORfromis2024..,東é/\\'), max_size=60) | st.text(max_size=60))
+def test_any_text_is_a_tree_or_an_error_with_a_position(text: str) -> None:
+    try:
+        parse(text, now=NOW)
+    except QueryError as error:
+        assert 0 <= error.position <= len(text)
+
+
+def test_the_longest_query_is_read() -> None:
+    tree = parse(" ".join(["ab"] * (LENGTH_LIMIT // 3)), now=NOW)
+    assert isinstance(tree, And) and len(tree.parts) == LENGTH_LIMIT // 3

@@ -1,0 +1,236 @@
+"""Ours and stock Whoosh's: each reads what the other wrote, and they agree."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import whoosh.index
+from whoosh import query, scoring
+from whoosh.codec.whoosh3 import W3Codec
+from whoosh.filedb.filestore import FileStorage
+from whoosh.util.numeric import byte_to_length
+from whoosh.writing import SegmentWriter
+
+from archiver.search.analysis import terms
+from archiver.search.fields import CONTENT
+from archiver.search.index import IndexState, open_index, prepare
+from archiver.search.positions import unpack
+from archiver.search.query import parse
+from archiver.search.whoosh.build import schema
+from archiver.search.whoosh.commit import commit
+from archiver.search.whoosh.evaluate import evaluate
+from archiver.search.whoosh.rank import scores
+from archiver.search.whoosh.record import SegmentRecord, file_hash
+from archiver.search.whoosh.segment import LENGTHS, Segment
+from tests.search import plain
+from tests.search.contract import NOW, key, no_places, samples
+
+QUERIES: dict[str, Callable[[str], Any]] = {
+    "alpha": lambda field: query.Term(field, "alpha"),
+    "naive": lambda field: query.Term(field, "naive"),
+    "東京": lambda field: query.Term(field, "東京"),
+    "absent": lambda field: query.Term(field, "absent"),
+    '"alpha beta"': lambda field: query.Phrase(field, ["alpha", "beta"]),
+    '"report v2"': lambda field: query.Phrase(field, ["report", "v2"]),
+    "al*": lambda field: query.Prefix(field, "al"),
+    "alpha OR beta": lambda field: query.Or([query.Term(field, "alpha"), query.Term(field, "beta")]),
+    "alpha beta": lambda field: query.And([query.Term(field, "alpha"), query.Term(field, "beta")]),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three segments of ours, with deletions."""
+    folder = tmp_path_factory.mktemp("stock") / "index"
+    index = open_index(str(folder))
+    for start in (0, 100, 200):
+        gone = [key(number) for number in range(start - 100, start, 9)]
+        index.apply(map(prepare, samples()[start : start + 100]), gone, IndexState("L", start))
+    return folder
+
+
+def stock_hits(folder: Path, wanted: Any) -> set[bytes]:
+    with whoosh.index.open_dir(str(folder)).searcher() as searcher:
+        keys = searcher.reader().column_reader("key")
+        return {bytes(keys[number]) for number in searcher.docs_for_query(wanted)}
+
+
+def our_hits(folder: Path, text: str) -> set[bytes]:
+    hits = open_index(str(folder)).search(parse(text, now=NOW), no_places, limit=1000)
+    return {hit.key for hit in hits.hits}
+
+
+@pytest.mark.parametrize("field", CONTENT)
+@pytest.mark.parametrize("text", QUERIES)
+def test_stock_whoosh_finds_the_same(folder: Path, text: str, field: str) -> None:
+    assert stock_hits(folder, QUERIES[text](field)) == our_hits(folder, f"{field}:({text})")
+
+
+@pytest.mark.parametrize("text", QUERIES)
+def test_after_stock_whoosh_optimised_it(folder: Path, tmp_path: Path, text: str) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    stock: Any = whoosh.index.open_dir(str(copy))
+    stock.optimize()
+    assert stock_hits(copy, QUERIES[text]("body")) == our_hits(folder, f"body:({text})")
+    with stock.reader() as reader:
+        documents = {bytes(reader.column_reader("key")[n]): n for n in reader.all_doc_ids()}
+        ours = open_index(str(folder))
+        assert documents.keys() == ours.keys()
+        for each, number in documents.items():
+            hit = ours.hit(each)
+            stored = reader.stored_fields(number)
+            assert hit and (stored["subject"], stored["from"]) == (hit.subject, hit.sender)
+            assert reader.column_reader("date")[number] == hit.date
+            assert reader.column_reader("size")[number] == hit.size
+
+
+@pytest.mark.parametrize("field", ["subject", "body"])
+@pytest.mark.parametrize("text", ["alpha", "alpha OR beta", "alpha beta", "naive OR 東京 OR gamma"])
+def test_scores_are_those_of_stock_whoosh(folder: Path, text: str, field: str) -> None:
+    tree = parse(f"{field}:({text})", now=NOW)
+    words = [word for word in terms(text) if len(word) > 2 or word == "東京"]
+    joined = query.And if text == "alpha beta" else query.Or
+    wanted = joined([query.Term(field, word) for word in dict.fromkeys(words)])
+    with whoosh.index.open_dir(str(folder)).searcher(weighting=scoring.BM25F()) as searcher:
+        keys = searcher.reader().column_reader("key")
+        expected = {bytes(keys[hit.docnum]): hit.score for hit in searcher.search(wanted, limit=None)}
+    segments = _segments(folder)
+    found = [evaluate(segment, tree, no_places) for segment in segments]
+    ours = {
+        segment.keys[number]: score
+        for segment, ranked in zip(segments, scores(segments, found, tree), strict=True)
+        for number, score in ranked.items()
+    }
+    assert ours.keys() == expected.keys() and expected
+    assert ours == pytest.approx(expected)
+
+
+def _segments(folder: Path) -> list[Segment]:
+    from archiver.search.whoosh import record as records
+
+    generation = records.newest(str(folder))
+    assert generation is not None
+    return [Segment(str(folder), each) for each in records.read(str(folder), generation).segments]
+
+
+def write_with_stock(folder: Path) -> None:
+    """The samples as one segment by Whoosh's own writer, with a record of ours for it."""
+    folder.mkdir(0o700)
+    index: Any = whoosh.index.FileIndex.create(FileStorage(str(folder)), schema())
+    writer = SegmentWriter(index)
+    for document in samples():
+        writer.add_document(
+            key=document.key,
+            date=document.date,
+            size=document.size,
+            subject=terms(document.subject),
+            _stored_subject=document.subject,
+            body=terms(document.body),
+            **({"has": "attachment"} if document.has_attachment else {}),
+        )
+    writer.commit()
+    (segment,) = index._segments()
+    path = folder / segment.make_filename(".seg")
+    lengths = {
+        "subject": sum(len(terms(document.subject)) for document in samples()),
+        "body": sum(len(terms(document.body)) for document in samples()),
+    }
+    record = SegmentRecord(segment.segment_id(), path.stat().st_size, file_hash(str(path)), 300, (), lengths)
+    commit(str(folder), index.latest_generation() + 1, [record], IndexState("L", 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alpha",
+        '"alpha beta"',
+        '"report_v2 al*"',
+        "al*",
+        "東",
+        "東京都",
+        "-beta",
+        "has:attachment",
+        "larger:1k",
+        "x1 date:2023",
+    ],
+)
+def test_a_segment_of_the_stock_writer_is_read(tmp_path: Path, text: str) -> None:
+    write_with_stock(tmp_path / "index")
+    index = open_index(str(tmp_path / "index"))
+    tree = parse(f"({text}) (subject:x1 OR body:x1 OR -body:x1)", now=NOW)
+    reduced = [
+        type(document)(
+            document.key,
+            document.date,
+            document.size,
+            document.subject,
+            body=document.body,
+            has_attachment=document.has_attachment,
+        )
+        for document in samples()
+    ]
+    expected = plain.found(tree, reduced, no_places)
+    assert [hit.key for hit in index.search(tree, no_places, limit=1000).hits] == [
+        each.key for each in expected
+    ]
+    assert expected
+    index.apply([prepare(samples()[0])], (), IndexState("L", 2))
+    assert index.count() == 300
+
+
+def test_stock_reads_every_posting_we_wrote(folder: Path) -> None:
+    stock: Any = whoosh.index.open_dir(str(folder))
+    checked = 0
+    with stock.reader() as reader:
+        for (segment_reader, _), segment in zip(reader.leaf_readers(), _segments(folder), strict=True):
+            decode = segment_reader.schema["body"].format.decode_positions
+            for field, term in segment_reader.all_terms():
+                entry = segment.terms.get(field, term.decode())
+                assert entry is not None
+                ours: dict[int, bytes | None] = {}
+                for ids, _, values in segment.blocks(entry):
+                    ours.update(zip(ids, values or [None] * len(ids), strict=True))
+                matcher = segment_reader._terms.matcher(field, term, segment_reader.schema[field].format)
+                theirs = {}
+                while matcher.is_active():
+                    theirs[matcher.id()] = matcher.value()
+                    matcher.next()
+                assert theirs.keys() == ours.keys()
+                if field != "has":
+                    assert all(decode(theirs[n]) == unpack(ours[n] or b"") for n in theirs)
+                checked += len(theirs)
+    assert checked > 5000
+
+
+def test_length_bytes_stand_for_what_they_do_in_whoosh() -> None:
+    assert list(LENGTHS) == [byte_to_length(byte) for byte in range(256)]
+
+
+def test_the_toc_holds_stock_classes_only(folder: Path) -> None:
+    (toc,) = folder.glob("_MAIN_*.toc")
+    assert b"archiver" not in toc.read_bytes()
+    assert isinstance(whoosh.index.open_dir(str(folder))._segments()[0].codec(), W3Codec)
+
+
+SEARCH = """
+import sys
+from datetime import datetime
+from archiver.search.index import open_index
+from archiver.search.query import parse
+hits = open_index(sys.argv[1]).search(parse("alpha OR 東*", now=datetime.now()), lambda node: set())
+print(hits.total, [name for name in sys.modules if name.split(".")[0] == "whoosh"])
+"""
+
+
+def test_searching_does_not_import_whoosh(folder: Path) -> None:
+    command = [sys.executable, "-c", SEARCH, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    total, modules = done.stdout.split(maxsplit=1)
+    assert int(total) > 0
+    assert modules.strip() == "[]"
