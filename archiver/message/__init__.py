@@ -1,0 +1,13 @@
+"""Raw bytes -> Message: headers, addresses, date, text, attachments.
+
+No I/O and no opinion: nothing here raises on any bytes, and nothing here changes a message.
+"""
+
+from __future__ import annotations
+
+from archiver.message.dates import document_date
+from archiver.message.filenames import safe_filename
+from archiver.message.model import Address, Attachment, Message
+from archiver.message.parse import attachment_bytes, parse
+
+__all__ = ["Address", "Attachment", "Message", "attachment_bytes", "document_date", "parse", "safe_filename"]

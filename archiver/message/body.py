@@ -1,0 +1,168 @@
+"""What a person reads of a message: its text, its first HTML part, the list of its attachments."""
+
+from __future__ import annotations
+
+import re
+
+from archiver.message.addresses import parse_addresses
+from archiver.message.cards import card_text
+from archiver.message.charset import readable
+from archiver.message.filenames import attachment_name
+from archiver.message.flowed import unflow
+from archiver.message.html import html_to_text
+from archiver.message.mime import Part
+from archiver.message.model import Attachment
+from archiver.message.transfer import decode_transfer, decoded_size
+from archiver.message.uu import find_uu, uu_content, without_uu
+from archiver.message.words import decode_phrase
+
+# Four million characters are a thousand pages: what is longer is a log or a dump, not prose.
+MAX_TEXT_BYTES = 4 << 20
+# Of subjects and senders of all messages inside.
+_MAX_HEADINGS = 1 << 18
+
+_REPORTS = frozenset(
+    {"message/delivery-status", "message/disposition-notification", "message/feedback-report"}
+)
+_MARKUP = frozenset({"text/html", "text/enriched", "text/richtext", "application/xhtml+xml"})
+_CARDS = frozenset({"text/calendar", "text/vcard", "text/x-vcard", "text/directory"})
+_UNREADABLE = frozenset({"text/rtf", "text/css", "text/javascript"})
+_SIGNATURES = frozenset(
+    {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
+)
+_META_CHARSET = re.compile(rb"(?i)charset\s{0,5}=\s{0,5}[\"']?([a-z0-9_:.-]{1,40})")
+
+# Kinds of text; of alternatives the lowest that says anything is read.
+_PLAIN, _HTML, _CARD = range(3)
+_Text = tuple[int, str]
+
+
+class _Reader:
+    """What has been found so far, and how many bytes of text may still be read."""
+
+    __slots__ = ("attachments", "heading_room", "html", "room")
+
+    def __init__(self) -> None:
+        self.attachments: list[Attachment] = []
+        self.html = ""
+        self.room = MAX_TEXT_BYTES
+        self.heading_room = _MAX_HEADINGS
+
+
+def read_body(root: Part) -> tuple[str, str, tuple[Attachment, ...]]:
+    """Text, HTML and attachments. HTML is turned into text only where no plain text is beside it."""
+    reader = _Reader()
+    texts = _texts(reader, root, None)
+    text = "\n".join([html_to_text(text) if kind == _HTML else text for kind, text in texts])
+    return text, reader.html, tuple(reader.attachments)
+
+
+def _texts(reader: _Reader, part: Part, parent: Part | None) -> list[_Text]:
+    if part.is_message:
+        reader.attachments.append(_attachment(part))
+        return [_heading(reader, part.children[0]), *_texts(reader, part.children[0], None)]
+    if not part.children:
+        return _leaf(reader, part, parent)
+    options = [_texts(reader, child, part) for child in part.children]
+    if part.type == "multipart/alternative":
+        return _chosen(options)
+    return [text for option in options for text in option]
+
+
+def _chosen(options: list[list[_Text]]) -> list[_Text]:
+    """Of several forms of the same text the plainest that is not blank."""
+    for wanted in (_PLAIN, _HTML, _CARD):
+        for option in options:
+            if any(kind == wanted and not text.isspace() and text for kind, text in option):
+                return option
+    return []
+
+
+def _heading(reader: _Reader, message: Part) -> _Text:
+    """Subject and sender of a message inside."""
+    charset = message.params.get("charset", "")
+    lines = []
+    for name, value in message.fields:
+        key = name.lower()
+        if key not in ("subject", "from"):
+            continue
+        value = value[: reader.heading_room]
+        reader.heading_room -= len(value)
+        if key == "subject":
+            lines.append(decode_phrase(value, charset))
+        else:
+            senders = parse_addresses(value, charset)
+            lines += [" ".join(filter(None, (sender.name, sender.address))) for sender in senders]
+    return _PLAIN, "\n".join(lines)
+
+
+def _leaf(reader: _Reader, part: Part, parent: Part | None) -> list[_Text]:
+    readable_type = part.type.startswith("text/") or part.type in _REPORTS or part.type in _MARKUP
+    set_aside = part.disposition == "attachment" and parent is not None
+    is_text = readable_type and not set_aside and part.type not in _UNREADABLE
+    if _is_listed(part, parent, is_text):
+        reader.attachments.append(_attachment(part))
+    return _text(reader, part) if is_text else []
+
+
+def _is_listed(part: Part, parent: Part | None, is_text: bool) -> bool:
+    """Whether a leaf is an attachment: all but what is read, drawn or checked as part of the message."""
+    if is_text:
+        if parent is None or parent.type == "multipart/alternative":
+            return part.disposition == "attachment"
+        return bool(part.disposition == "attachment" or _filename(part))
+    if part.type in _SIGNATURES or part.type == "application/pgp-encrypted":
+        return parent is None or parent.type not in ("multipart/signed", "multipart/encrypted")
+    if part.type.startswith("image/") and part.disposition != "attachment":
+        return parent is None or bool(_filename(part))
+    return True
+
+
+def _attachment(part: Part) -> Attachment:
+    size = part.end - part.start if part.is_multipart else decoded_size(part.body, part.encoding)
+    return Attachment(part.number, _filename(part), part.type, size)
+
+
+def _filename(part: Part) -> str:
+    if not part.params and not part.disposition_params:
+        return ""
+    return attachment_name(part.disposition_params, part.params)
+
+
+def _text(reader: _Reader, part: Part) -> list[_Text]:
+    data = decode_transfer(_within_room(reader, part), part.encoding)
+    charset = part.params.get("charset", "")
+    if part.type in _MARKUP:
+        html = readable(data, charset or _meta_charset(data))
+        if part.type == "text/html":
+            reader.html = reader.html or html
+        return [(_HTML, html)]
+    if part.type in _CARDS:
+        return [(_CARD, card_text(readable(data, charset)))]
+    if b"begin " in data and (files := find_uu(data)):
+        for index, file in enumerate(files, 1):
+            name = decode_phrase(file.name.decode("utf-8", "surrogateescape"), charset)
+            size = len(uu_content(data, file))
+            reader.attachments.append(
+                Attachment(f"{part.number}.uu{index}", name, "application/octet-stream", size)
+            )
+        data = without_uu(data, files)
+    text = readable(data, charset)
+    if part.params.get("format", "").lower() == "flowed" and " \n" in text:
+        text = unflow(text, delete_space=part.params.get("delsp", "").lower() == "yes")
+    return [(_PLAIN, text)]
+
+
+def _within_room(reader: _Reader, part: Part) -> bytes:
+    """The encoded text, cut at a line end to what may still be read."""
+    end = part.end
+    if end - part.start > reader.room:
+        cut = part.data.rfind(b"\n", part.start, part.start + reader.room)
+        end = cut + 1 if cut >= 0 else part.start + reader.room
+    reader.room -= end - part.start
+    return part.data[part.start : end]
+
+
+def _meta_charset(data: bytes) -> str:
+    found = _META_CHARSET.search(data, 0, 2048)
+    return found[1].decode("ascii") if found else ""

@@ -1,0 +1,97 @@
+"""Raw bytes of one message -> Message, and the content of one of its parts."""
+
+from __future__ import annotations
+
+import re
+
+from archiver.errors import NotFoundError
+from archiver.message.addresses import parse_addresses
+from archiver.message.body import read_body
+from archiver.message.dates import parse_date
+from archiver.message.mime import Part, read_structure
+from archiver.message.model import Message
+from archiver.message.uu import find_uu, uu_content
+from archiver.message.words import decode_phrase, decode_value
+
+_ADDRESSES = ("from", "sender", "reply-to", "to", "cc", "bcc")
+_WANTED = frozenset({*_ADDRESSES, "subject", "date", "message-id", "in-reply-to", "references", "list-id"})
+_BRACKETED = re.compile(r"<([^<>]+)>")
+
+
+def parse(raw: bytes) -> Message:
+    """The message in `raw`. Total: any bytes give a Message; bounded in depth, parts, text and time.
+
+    Line ends may be LF, CRLF or mixed. Limits: `mime.MAX_DEPTH`, `mime.MAX_PARTS`,
+    `fields.MAX_HEADER_BYTES`, `body.MAX_TEXT_BYTES`; what is beyond them is left out of the text, never
+    an error. Of a field that may stand once the first counts; address fields and References are joined.
+    """
+    root = read_structure(raw)
+    hint = _charset_hint(root)
+    values: dict[str, list[str]] = {}
+    for name, value in root.fields:
+        if (key := name.lower()) in _WANTED:
+            values.setdefault(key, []).append(value)
+    first = {key: found[0] for key, found in values.items()}
+    who = {key: parse_addresses(", ".join(values[key]), hint) for key in _ADDRESSES if key in values}
+    text, html, attachments = read_body(root)
+    return Message(
+        subject=decode_phrase(first.get("subject", ""), hint),
+        from_=who.get("from", ()),
+        sender=who.get("sender", ()),
+        reply_to=who.get("reply-to", ()),
+        to=who.get("to", ()),
+        cc=who.get("cc", ()),
+        bcc=who.get("bcc", ()),
+        date=parse_date(first.get("date", "")),
+        message_id=next(iter(_ids(first.get("message-id", ""))), ""),
+        in_reply_to=_ids(first.get("in-reply-to", "")),
+        references=_ids(" ".join(values.get("references", ()))),
+        list_id=_list_id(decode_phrase(first.get("list-id", ""), hint)),
+        text=text,
+        html=html,
+        attachments=attachments,
+        headers=tuple(root.fields if root.plain else [(n, decode_value(v, hint)) for n, v in root.fields]),
+    )
+
+
+def attachment_bytes(raw: bytes, part: str) -> bytes:
+    """The decoded content of the part with that number (`Attachment.part`, or any IMAP part number).
+
+    Raises NotFoundError when the message has no such part. Text is not converted: its bytes are
+    as they were sent.
+    """
+    number, _, file = part.partition(".uu")
+    for found in read_structure(raw).walk():
+        if found.number != number or not number:
+            continue
+        if not file:
+            return found.content()
+        content = found.content()
+        files = find_uu(content)
+        if file.isdecimal() and 1 <= int(file[:4]) <= len(files):
+            return uu_content(content, files[int(file[:4]) - 1])
+        break
+    raise NotFoundError(
+        "the message has no such part", hint="`archiver attachments ID` lists the parts it has"
+    )
+
+
+def _charset_hint(root: Part) -> str:
+    """The charset that raw bytes in headers are most likely in: the first that a part declares."""
+    if root.plain or all([value.isascii() for _, value in root.fields]):
+        return ""
+    return next((part.params["charset"] for part in root.walk() if "charset" in part.params), "")
+
+
+def _ids(value: str) -> tuple[str, ...]:
+    """Message ids without brackets (RFC 5322, 3.6.4); blanks that folding put into one are removed."""
+    found = _BRACKETED.findall(decode_value(value))
+    if not found:
+        return tuple(word for word in value.split() if "@" in word and word.isascii())
+    return tuple(["".join(word.split()) for word in found])
+
+
+def _list_id(value: str) -> str:
+    """The identifier in brackets (RFC 2919), or all of the value."""
+    found = _BRACKETED.findall(value)
+    return (found[-1] if found else value).strip()
