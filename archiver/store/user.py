@@ -284,7 +284,8 @@ class User:
         """Messages, newest first; with `open_only` those that have a recipient neither sent nor failed."""
         chosen = "id IN (SELECT message FROM recipient WHERE status NOT IN ('sent', 'failed'))"
         rows = self._rows(
-            f"SELECT {_COLUMNS} FROM message WHERE {chosen if open_only else 'TRUE'} ORDER BY id DESC LIMIT ?",
+            f"""SELECT {_COLUMNS} FROM message WHERE {chosen if open_only else "TRUE"}
+            ORDER BY id DESC LIMIT ?""",
             limit,
         )
         return [self._message(row) for row in rows]

@@ -50,7 +50,8 @@ class Script:
 
 def failing(stage: str, action: str) -> Script:
     """A script with one thing in it."""
-    return replace(Script(), **{stage: action})
+    changes: dict[str, Any] = {stage: action}
+    return replace(Script(), **changes)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A certificate authority for the whole run, and configurations that point at a sink."""
+"""Configurations that point at a sink."""
 
 from __future__ import annotations
 
@@ -8,19 +8,9 @@ import pytest
 
 from archiver.config import Duration, SmtpServer
 from tests.servers.smtp import Sink
-from tests.servers.tls import Authority, Certificate
+from tests.servers.tls import Authority
 
 ServerFor = Callable[..., SmtpServer]
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="session")
-def certificate(authority: Authority) -> Certificate:
-    return authority.server()
 
 
 @pytest.fixture

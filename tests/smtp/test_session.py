@@ -214,7 +214,7 @@ def test_after_421_the_session_is_over(stage: str, server_for: ServerFor) -> Non
     with (
         Sink(script=failing(stage, "421 4.3.2 closing")) as sink,
         connect(server_for(sink), None) as session,
-    ):  # type: ignore[arg-type]
+    ):
         assert statuses(session.send(ME, [YOU], MESSAGE)) == [(YOU, "deferred", 421)]
         assert not session.alive
         assert [o.status for o in session.send(ME, [YOU], MESSAGE)] == ["deferred"]
