@@ -9,7 +9,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -20,6 +20,16 @@ from archiver.errors import ConfigError
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _MAX_DEPTH = 20
+_MAX_VALUES = 50_000
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "nothing",
+}
 
 Path_ = tuple[str | int, ...]
 
@@ -30,8 +40,9 @@ def find(explicit: str | None, environ: Mapping[str, str]) -> Path:
     Searched: the explicit path, $ARCHIVER_CONFIG, ./config.yaml, $XDG_CONFIG_HOME/archiver/config.yaml.
     """
     if named := explicit or environ.get("ARCHIVER_CONFIG"):
-        return Path(named).expanduser()
-    xdg = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "archiver" / "config.yaml"
+        return Path(os.path.expanduser(named))
+    base = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    xdg = Path(base, "archiver", "config.yaml")
     for candidate in (Path("config.yaml"), xdg):
         if candidate.exists():
             return candidate
@@ -120,6 +131,7 @@ class _Decoder:
         self.path = path
         self.lines: dict[Path_, int] = {}
         self.problems: list[tuple[int, str]] = []
+        self._values = 0
 
     def problem(self, path: Path_, text: str) -> None:
         while path not in self.lines and path:
@@ -132,28 +144,46 @@ class _Decoder:
     def read(self, text: str) -> object:
         """Parse YAML, remembering the line of every key."""
         try:
+            self.check_depth(text)
             loader = _Loader(text)
             node = loader.get_single_node()
             return self.value(loader, node, ()) if node else {}
         except yaml.YAMLError as exc:
-            mark = getattr(exc, "problem_mark", None)
-            line = mark.line + 1 if mark else 1
-            why = getattr(exc, "problem", None) or "cannot be read"
-            raise ConfigError(
-                f"{self.path} is not YAML",
-                [f"{self.path}:{line}: {why}"],
-                hint="check indentation and quotes",
-            ) from exc
+            line, why = _where_and_why(exc, text)
+        # Outside the handler, so not chained: its text may quote the line, which may hold a password.
+        raise ConfigError(
+            f"{self.path} is not YAML", [f"{self.path}:{line}: {why}"], hint="check indentation and quotes"
+        )
+
+    def check_depth(self, text: str) -> None:
+        """Refuse what would exhaust the stack when composed."""
+        depth = 0
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > _MAX_DEPTH and event.start_mark:
+                self.refuse(event.start_mark.line + 1, "nested too deeply")
+
+    def refuse(self, line: int, why: str) -> NoReturn:
+        raise ConfigError(
+            f"{self.path} cannot be read as a configuration",
+            [f"{self.path}:{line}: {why}"],
+            hint="docs/configuration.md describes every key",
+        )
 
     def value(self, loader: Any, node: Any, path: Path_) -> object:
-        self.lines.setdefault(path, node.start_mark.line + 1)
-        if len(path) > _MAX_DEPTH:
-            self.problem(path, "nested too deeply")
-            return None
+        line = node.start_mark.line + 1
+        self.lines.setdefault(path, line)
+        self._values += 1
+        # Aliases can make a small file endless.
+        if len(path) > _MAX_DEPTH or self._values > _MAX_VALUES:
+            self.refuse(line, "nested too deeply, or repeated too often by aliases")
         if isinstance(node, yaml.SequenceNode):
             return [self.value(loader, item, (*path, i)) for i, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
-            return loader.construct_object(node)
+            return self.scalar(loader, node, path)
         result: dict[object, object] = {}
         for key_node, value_node in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
@@ -165,11 +195,26 @@ class _Decoder:
             result[key] = self.value(loader, value_node, inner)
         return result
 
+    def scalar(self, loader: Any, node: Any, path: Path_) -> object:
+        """A number, truth value or nothing; anything else, dates too, is text."""
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        if kind in ("bool", "int", "float", "null"):
+            try:
+                return loader.construct_object(node)
+            except (ValueError, LookupError):
+                pass  # a tag that does not fit the text, a number without end: the text then
+        elif kind not in ("str", "timestamp", "merge", "value"):
+            self.problem(path, "expected plain text, without a tag (!); put it in quotes")
+        return node.value
+
     def decode(self, value: object, kind: Any, path: Path_) -> Any:
         """`value` as `kind`; where it does not fit, a problem and None."""
         bare = _bare(kind)
         if bare is SecretSource and isinstance(value, str):
             return SecretSource(literal=value)
+        if bare is SecretSource and isinstance(value, bool | int | float):
+            self.problem(path, "expected text; put it in quotes")
+            return None
         if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
             return self.struct(value, bare, path)
         if get_origin(bare) is dict:
@@ -243,7 +288,23 @@ def _dec_hook(kind: type, value: object) -> object:
 
 
 def _dotted(path: Path_) -> str:
-    return ".".join(str(part) for part in path)
+    """The path as people write it. What stands where only `env`, `file` or `command` may is not shown."""
+    return ".".join("***" if _may_be_secret(path, i) else str(part) for i, part in enumerate(path))
+
+
+def _may_be_secret(path: Path_, position: int) -> bool:
+    """Whether a key could be a password that was not put in quotes: `password: {so it goes}`."""
+    below = position >= 3 and "password" in path[2:position]
+    return below and path[position] not in SecretSource.__struct_fields__
+
+
+def _where_and_why(exc: yaml.YAMLError, text: str) -> tuple[int, str]:
+    """The line of an error of YAML, and its reason without the pieces it quotes."""
+    if isinstance(exc, yaml.reader.ReaderError):
+        return text.encode()[: exc.position].count(b"\n") + 1, "a control character"
+    mark = getattr(exc, "problem_mark", None)
+    why = getattr(exc, "problem", None) or "cannot be read"
+    return mark.line + 1 if mark else 1, re.sub(r" ?(['\"]).*\1", "", why)
 
 
 def _describe(value: object) -> str:
@@ -255,10 +316,9 @@ def _explain(exc: msgspec.ValidationError, kind: Any) -> str:
     """What was expected, in a configuration writer's words; never the value, which may be a secret."""
     if get_origin(kind) is Literal:
         return f"expected one of {', '.join(get_args(kind))}"
-    text = str(exc).split(" - at ")[0].replace("`str`", "text").replace("`int`", "a whole number")
-    text = (
-        text.replace("`bool`", "true or false").replace("`array`", "a list").replace("`object`", "a mapping")
-    )
+    text = str(exc).split(" - at ")[0]
+    for theirs, ours in _WORDS.items():
+        text = text.replace(f"`{theirs}`", ours)
     if "matching regex" in text:
         return "expected one line" + (" with an address in it" if "@" in text else "")
     return text[:1].lower() + text[1:]

@@ -13,7 +13,8 @@ from msgspec.structs import force_setattr
 Security = Literal["tls", "starttls", "none"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*")
+_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhdw])\s*")
+_LONGEST = 520 * _UNITS["w"]
 
 
 class Duration(float):
@@ -24,7 +25,10 @@ class Duration(float):
         match = _DURATION.fullmatch(text) if isinstance(text, str) else None
         if not match:
             raise ValueError("expected a time span such as 30s, 15m, 2h or 1d")
-        return cls(float(match[1]) * _UNITS[match[2]])
+        seconds = float(match[1]) * _UNITS[match[2]]
+        if seconds > _LONGEST:
+            raise ValueError("expected a time span of at most 520w")
+        return cls(seconds)
 
     def __str__(self) -> str:
         unit = next((u for u in "wdhm" if self >= _UNITS[u] and self % _UNITS[u] == 0), "s")
@@ -51,6 +55,9 @@ class SecretSource(Struct, frozen=True, forbid_unknown_fields=True):
         return "SecretSource(***)"
 
     __str__ = __repr__
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("secret", "***")]
 
 
 class Server(Struct, frozen=True, kw_only=True):
@@ -92,6 +99,9 @@ class Server(Struct, frozen=True, kw_only=True):
             yield "fingerprint", "expected either ca_file or fingerprint, not both"
         if re.search(r"[\x00-\x20\x7f]", self.host):
             yield "host", "expected a host name without spaces or control characters"
+        for name in ("connect_timeout", "read_timeout"):
+            if getattr(self, name) < 0.1:
+                yield name, "expected at least 0.1s"
 
 
 Port = Annotated[int, Meta(ge=0, le=65535, description="default: the usual one for `security`")]
@@ -178,7 +188,10 @@ class IndexSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
-    archive: Annotated[str, Meta(min_length=1, description="the directory that holds everything")]
+    archive: Annotated[
+        str,
+        Meta(min_length=1, pattern=r"\A[^\x00\r\n]+\Z", description="the directory that holds everything"),
+    ]
     accounts: Annotated[
         dict[str, Account], Meta(description="mailboxes by name: lower-case letters, digits, - and _")
     ] = {}
@@ -222,7 +235,7 @@ def cron_field(text: str, position: int) -> frozenset[int] | None:
     def number(word: str) -> int:
         if word.lower() in names:
             return names.index(word.lower()) + (1 if position == 3 else 0)
-        return int(word) if word.isascii() and word.isdigit() else -1
+        return int(word) if re.fullmatch(r"[0-9]{1,4}", word) else -1
 
     for part in text.split(","):
         span, slash, step_text = part.partition("/")
