@@ -30,6 +30,8 @@ def secret(source: SecretSource, what: str) -> str:
         )
     if any(c in value for c in "\r\n\0"):
         raise CredentialError(f"{what}: the secret holds a line break or NUL", hint="store it as one line")
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise CredentialError(f"{what}: the secret is not UTF-8 text")
     return value
 
 
@@ -42,26 +44,35 @@ def _from_env(name: str, what: str) -> str:
 
 def _from_file(path: str, what: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
+        with open(path, "rb") as file:
+            line = file.readline()
     except OSError as exc:
         raise CredentialError(f"{what}: cannot read {path}: {exc.strerror}") from exc
-    except UnicodeDecodeError:
-        # Not chained: its text would quote the bytes of the secret.
-        raise CredentialError(f"{what}: {path} is not UTF-8 text") from None
+    except ValueError:
+        raise CredentialError(f"{what}: cannot read {path!r}: it is no file name") from None
+    return _first_line(line, f"{what}: {path}")
 
 
 def _from_command(command: str, what: str) -> str:
     try:
         done = subprocess.run(
-            command, shell=True, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False, text=True
+            command, shell=True, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         raise CredentialError(f"{what}: the command did not end in {COMMAND_SECONDS} s") from None
-    except (OSError, UnicodeDecodeError):
-        raise CredentialError(f"{what}: the command cannot be run or prints no UTF-8 text") from None
+    except (OSError, ValueError):
+        raise CredentialError(f"{what}: the command cannot be run") from None
     if done.returncode:
         raise CredentialError(
             f"{what}: the command failed with exit code {done.returncode}", hint="run it by hand to see why"
         )
-    return done.stdout.split("\n", 1)[0].rstrip("\r")
+    return _first_line(done.stdout, f"{what}: what the command prints")
+
+
+def _first_line(data: bytes, source: str) -> str:
+    """The first line without its end: LF or CRLF; a CR elsewhere stays, to be refused."""
+    try:
+        return data.split(b"\n", 1)[0].removesuffix(b"\r").decode()
+    except UnicodeDecodeError:
+        # Not chained: its text would quote the bytes of the secret.
+        raise CredentialError(f"{source} is not UTF-8 text") from None
