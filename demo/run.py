@@ -119,8 +119,8 @@ def _program() -> Path:
 
 def _introduce(directory: Directory, servers: Servers, samples: tuple[Sample, ...]) -> None:
     mail = f"{len(samples)} messages in {len(folders(samples))} folders"
-    ports = f"IMAP {HOST}:{servers.imap_port}, SMTP {HOST}:{servers.smtp_port}"
-    tell(f"Two servers run in this process now: {ports}. There are {mail}. The configuration:")
+    tell(f"Two servers run in this process now: IMAP at {HOST}:{servers.imap_port}, holding {mail},")
+    click.secho(f"and SMTP at {HOST}:{servers.smtp_port}. This configuration names them:", fg="cyan")
     prompt(f"cat {shlex.quote(str(directory.config))}")
     click.echo(directory.config.read_text("utf-8"), nl=False)
 
@@ -205,7 +205,8 @@ def _say_goodbye(directory: Directory, seconds: float) -> None:
 {directory.path}/archive       the archive; its mail/ is a Maildir for any mail program
 {directory.path}/attachments   what was saved from a message
 
-Searching goes on without servers. With the virtual environment's bin directory in your PATH, try:
+Searching goes on without servers. Try:
+  export PATH={shlex.quote(str(_program().parent))}:"$PATH"
   archiver --config {config} search lighthouse
   archiver --config {config} search 'folder:"Архив/*" телескоп'
   archiver --config {config} search --help
