@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archiver.cli.app import Session, say
-from archiver.cli.text import count, moment, one_line, printable
+from archiver.cli.text import count, moment, one_line, pad, printable
 
 if TYPE_CHECKING:
     from archiver.archive import Archive
     from archiver.archive.reports import Results, Row
     from archiver.search.index import Order
     from archiver.store.records import Spot
+
+_SENDER = 30
+_SUBJECT = 100
 
 
 class _Command(click.Command):
@@ -26,18 +29,45 @@ class _Command(click.Command):
         formatter.write("\nQuery language:\n\n")
         for line in help_text().splitlines():
             formatter.write(f"  {line}".rstrip() + "\n")
+        formatter.write("\n")
+        formatter.write_text(
+            "Exit codes: 0 also without a hit, 1 the index is damaged, 2 the query or the usage is wrong."
+        )
 
 
 @click.command(cls=_Command)
 @click.argument("query", nargs=-1, required=True)
 @click.option(
-    "--sort", type=click.Choice(["newest", "oldest", "relevance"]), default="newest", show_default=True
+    "--sort",
+    type=click.Choice(["newest", "oldest", "relevance"]),
+    default="newest",
+    show_default=True,
+    help="What comes first.",
 )
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N")
-@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, metavar="N")
-@click.option("--json", "as_json", is_flag=True, help="Print hits for programs.")
 @click.option(
-    "--format", "shape", type=click.Choice(["table", "paths", "keys"]), default="table", show_default=True
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="How many to show at most.",
+)
+@click.option(
+    "--offset",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="How many to leave out first.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the hits for programs.")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["table", "paths", "keys"]),
+    default="table",
+    show_default=True,
+    help="A table for people, or a line each: the file, or the whole key.",
 )
 @click.pass_obj
 def command(
@@ -45,7 +75,8 @@ def command(
 ) -> None:
     """Find messages; the first column is the id that show, attachments and resend take.
 
-    A query that begins with a minus goes after a double dash: archiver search -- -is:read
+    Mail that is gone from the server is found too, and marked. A + stands for attachments. A query that
+    begins with a minus goes after a double dash: archiver search -- -is:read
     """
     archive = session.archive()
     results = archive.search(" ".join(query), order=sort, offset=offset, limit=limit)
@@ -59,10 +90,10 @@ def command(
         for row in results.rows:
             print(row.hit.key.hex())
     elif shape == "paths":
-        for path in archive.paths([row.hit.key for row in results.rows]):
-            print(path)
+        _paths(archive, results)
     else:
-        _table(archive, results, offset)
+        _table(archive, results)
+        say(_range(results, offset))
 
 
 def _facts(results: Results, offset: int) -> dict[str, Any]:
@@ -78,15 +109,15 @@ def _facts(results: Results, offset: int) -> dict[str, Any]:
                 "from": row.hit.sender,
                 "subject": row.hit.subject,
                 "attachment": row.hit.has_attachment,
-                "places": [place_facts(spot) for spot in row.spots],
+                "places": [_place(spot) for spot in row.spots],
             }
             for row in results.rows
         ],
     }
 
 
-def place_facts(spot: Spot) -> dict[str, Any]:
-    """A place for `--json`; `gone` is null, or when it was found gone (Unix seconds)."""
+def _place(spot: Spot) -> dict[str, Any]:
+    """`gone` is null, or when it was found gone (Unix seconds)."""
     return {
         "account": spot.account,
         "folder": spot.folder,
@@ -96,66 +127,40 @@ def place_facts(spot: Spot) -> dict[str, Any]:
     }
 
 
-def where(row: Row) -> str:
+def _paths(archive: Archive, results: Results) -> None:
+    from archiver.cli.output import print_path
+
+    printed = 0
+    for path in archive.paths([row.hit.key for row in results.rows]):
+        print_path(path)
+        printed += 1
+    if lost := len(results.rows) - printed:
+        say(f"{count(lost, 'message')} without a file: archiver verify says which")
+
+
+def _where(row: Row) -> str:
     """The folders of a message, each once; those it is gone from marked."""
     names = {f"{s.account}/{s.folder}{' (gone)' if s.gone else ''}": None for s in row.spots}
     return ", ".join(names)
 
 
-def _table(archive: Archive, results: Results, offset: int) -> None:
+def _range(results: Results, offset: int) -> str:
+    total, last = count(results.total, "message"), offset + len(results.rows)
+    if not results.rows and results.total:
+        return f"nothing from {offset + 1:,} on; {total} in all"
+    if last < results.total:
+        return f"{offset + 1:,} to {last:,} of {total}; --offset {last} goes on"
+    return f"{offset + 1:,} to {last:,} of {total}" if offset else total
+
+
+def _table(archive: Archive, results: Results) -> None:
     if sys.stdout.isatty():
-        _rich_table(archive, results)
-    else:
-        for row in results.rows:
-            mark = "+" if row.hit.has_attachment else " "
-            sender, subject = one_line(row.hit.sender, 30), one_line(row.hit.subject, 100)
-            print(
-                f"{row.id}  {moment(row.hit.date)} {mark} {sender:<30}  {subject}  [{printable(where(row))}]"
-            )
-    last = offset + len(results.rows)
-    if results.rows and (last < results.total or offset):
-        say(f"{offset + 1:,} to {last:,} of {count(results.total, 'message')}; --offset {last} goes on")
-    else:
-        say(count(results.total, "message"))
+        from archiver.cli.table import print_table
 
-
-def _rich_table(archive: Archive, results: Results) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("id", no_wrap=True, style="cyan")
-    table.add_column("date", no_wrap=True)
-    table.add_column("from", max_width=28, no_wrap=True, overflow="ellipsis")
-    table.add_column("subject", ratio=1)
+        print_table(archive, results, _where)
+        return
     for row in results.rows:
-        unread = any(not spot.gone and "S" not in spot.flags for spot in row.spots)
-        subject = Text(one_line(row.hit.subject, 200) or "(no subject)", style="bold" if unread else "")
-        if row.hit.has_attachment:
-            subject.append(" +", style="yellow")
-        subject.append(f"  {printable(where(row))}", style="dim")
-        excerpt = _excerpt(archive, row, results)
-        if excerpt:
-            subject.append("\n").append_text(excerpt)
-        table.add_row(row.id, moment(row.hit.date), one_line(row.hit.sender, 60), subject)
-    if results.rows:
-        Console(highlight=False).print(table)
-
-
-def _excerpt(archive: Archive, row: Row, results: Results) -> Any:
-    """The part of the text that shows why it was found, matches marked; None when it cannot be read."""
-    from rich.text import Text
-
-    from archiver.errors import ArchiverError
-    from archiver.search.snippet import snippet
-
-    try:
-        text = archive.message(row.hit.key).text
-    except ArchiverError:
-        return None
-    cut, spans = snippet(text, results.tree, 160)
-    shown = Text(printable(cut), style="dim")
-    for start, end in spans:
-        shown.stylize("bold not dim", start, end)
-    return shown if cut.strip() else None
+        mark = "+" if row.hit.has_attachment else " "
+        sender, subject = one_line(row.hit.sender, _SENDER), one_line(row.hit.subject, _SUBJECT)
+        places = printable(_where(row))
+        print(f"{row.id}  {moment(row.hit.date)} {mark} {pad(sender, _SENDER)}  {subject}  [{places}]")

@@ -5,23 +5,65 @@ from __future__ import annotations
 from datetime import datetime
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+# No letters, but words of some scripts are wrong without the first two, and none of them moves anything.
+_JOINERS = "\u200c\u200d"
+_INVISIBLE = "\u200b\u2060\ufeff\u00ad\u034f"
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """`text` without control and direction-changing characters; with `lines`, LF and tab are kept."""
-    keep = "\n\t" if lines else ""
-    return "".join(c if c.isprintable() or c in keep else _stand_in(c) for c in text)
+    """`text` without control and direction-changing characters; with `lines`, LF and tab are kept.
+
+    Each character gives one character, so that positions in the one are positions in the other.
+    """
+    if text.isprintable():
+        return text
+    keep = _JOINERS + _INVISIBLE + ("\n\t" if lines else "")
+    return "".join(c if c.isprintable() or c in keep else " " if c.isspace() else "\ufffd" for c in text)
 
 
-def _stand_in(char: str) -> str:
-    # Spaces of all kinds are not printable either, but harmless; the rest shows that it was there.
-    return " " if char.isspace() else "" if char in "\u200b\u200c\u200d\ufeff\u00ad" else "\ufffd"
+def columns(text: str) -> int:
+    """How many columns printable text takes on a terminal."""
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def _width(char: str) -> int:
+    from unicodedata import category, east_asian_width
+
+    # Vowels and finals of decomposed Hangul melt into the syllable before them.
+    if category(char) in ("Mn", "Me", "Cf") or "\u1160" <= char <= "\u11ff":
+        return 0
+    return 2 if east_asian_width(char) in "WF" else 1
 
 
 def one_line(text: str, width: int) -> str:
-    """At most `width` characters on one line, spaces folded, cut with an ellipsis."""
-    text = " ".join(printable(text).split())
-    return text if len(text) <= width else text[: width - 1] + "…"
+    """At most `width` columns on one line, spaces folded, cut with an ellipsis."""
+    kept = printable(text).translate(dict.fromkeys(map(ord, _INVISIBLE)))
+    return cut(" ".join(kept.split()), width)
+
+
+def cut(text: str, width: int) -> str:
+    """Printable text on at most `width` columns; an ellipsis stands for what is left out."""
+    if columns(text) <= width:
+        return text
+    taken = 0
+    for end, char in enumerate(text):
+        taken += _width(char)
+        if taken > width - 1:
+            return text[:end] + "…"
+    raise AssertionError
+
+
+def pad(text: str, width: int) -> str:
+    """Printable text filled up with spaces to `width` columns."""
+    return text + " " * (width - columns(text))
+
+
+def pointed(text: str, position: int, width: int) -> tuple[str, str]:
+    """A line with the part of `text` around `position`, and one that puts a caret right below it."""
+    head, tail = printable(text[:position]), printable(text[position:])
+    if columns(head) > width * 2 // 3:
+        head = "…" + cut(head[::-1], width // 2)[:-1][::-1]
+    return head + cut(tail, width - columns(head)), " " * columns(head) + "^"
 
 
 def size(count: float) -> str:

@@ -1,0 +1,89 @@
+"""Hits on a terminal, two lines each: what it is, and where it was found with the part of the text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from archiver.cli.text import columns, moment, one_line, pad, printable
+from archiver.errors import ArchiverError
+from archiver.search.snippet import Snippet, snippet, wanted
+
+if TYPE_CHECKING:
+    from archiver.archive import Archive
+    from archiver.archive.reports import Results, Row
+
+# Narrower than this, the sender stands in the second line and the date has no time.
+_WIDE = 72
+_SENDER = 20
+_SHORTEST_EXCERPT = 20
+
+
+def print_table(archive: Archive, results: Results, where: Callable[[Row], str]) -> None:
+    """Print the rows on stdout; `where` names the folders of one."""
+    if not results.rows:
+        return
+    # What a sender calls himself is no markup.
+    console = Console(highlight=False, markup=False, emoji=False)
+    wide = console.width >= _WIDE
+    digits = max(len(row.id) for row in results.rows)
+    titles = ("id".ljust(digits), pad("date", 16 if wide else 10), pad("from", _SENDER) if wide else "")
+    _print(console, Text("  ".join(filter(None, (*titles, "subject"))), style="bold"))
+    for row in results.rows:
+        _print(console, _first(row, results, digits, wide))
+        _print(console, _second(archive, row, results, where(row), console.width, wide))
+
+
+def _print(console: Console, line: Text) -> None:
+    console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _first(row: Row, results: Results, digits: int, wide: bool) -> Text:
+    """Id, date, sender, subject with what was found in it, bold while unread; + for attachments."""
+    unread = any(not spot.gone and "S" not in spot.flags for spot in row.spots)
+    date = moment(row.hit.date)
+    line = Text.assemble((row.id.ljust(digits), "cyan"), "  ", date if wide else date[:10], "  ")
+    if wide:
+        line.append(pad(_sender(row, _SENDER), _SENDER) + "  ")
+    if row.hit.has_attachment:
+        line.append("+ ", style="yellow")
+    subject = snippet(row.hit.subject, wanted(results.tree, "subject"), 200)
+    shown = _marked(subject) if subject.text else Text("(no subject)")
+    if unread:
+        shown.stylize("bold")
+    return line.append_text(shown)
+
+
+def _second(archive: Archive, row: Row, results: Results, where: str, width: int, wide: bool) -> Text:
+    """The folders, and why it was found in as many columns as are left."""
+    about = printable(where) if wide else f"{_sender(row, _SENDER)}, {printable(where)}"
+    line = Text(f"  {about}  ", style="dim")
+    left = width - columns(line.plain)
+    if left >= _SHORTEST_EXCERPT:
+        line.append_text(_excerpt(archive, row, results, left))
+    return line
+
+
+def _sender(row: Row, width: int) -> str:
+    """The name, or the address where there is none."""
+    name, _, _ = row.hit.sender.rpartition("<")
+    return one_line(name.strip(' "') or row.hit.sender, width)
+
+
+def _excerpt(archive: Archive, row: Row, results: Results, width: int) -> Text:
+    """The part of the text that shows why it was found; empty where it cannot be read."""
+    try:
+        text = archive.message(row.hit.key).text
+    except ArchiverError:
+        return Text()
+    return _marked(snippet(text, wanted(results.tree, "body"), width))
+
+
+def _marked(found: Snippet) -> Text:
+    shown = Text(printable(found.text))
+    for start, end in found.marks:
+        shown.stylize("bold not dim yellow", start, end)
+    return shown
