@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta, tzinfo
+from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ from archiver.archive import Archive
 from archiver.archive.status import DAEMON_LOCK
 from archiver.config import Account, Config, Schedule
 from archiver.config.structs import cron_field
-from archiver.errors import ArchiverError, ConfigError, InterruptedRun, UsageError
-from archiver.store.locks import lock
+from archiver.errors import ArchiverError, ConfigError, InterruptedRun, LockedError, UsageError
+from archiver.store.locks import holder, lock
 
 if TYPE_CHECKING:
     from archiver.archive.reports import SyncReport
@@ -35,32 +36,38 @@ def retry_delay(failures: int, suggested: float | None = None) -> float:
     return max(min(_FIRST_RETRY * 2.0 ** min(failures - 1, 10), _LAST_RETRY), suggested or 0.0)
 
 
-def trigger(schedule: Schedule) -> Any:
-    """The APScheduler trigger of a schedule; a tenth of the interval, at most a minute, of jitter."""
+def trigger(schedule: Schedule, zone: tzinfo | None = None) -> Any:
+    """The APScheduler trigger of a schedule; a tenth of the interval, at most a minute, of jitter.
+
+    `zone` is the one cron fields are meant in; the machine's by default.
+    """
     from apscheduler.triggers.combining import OrTrigger
     from apscheduler.triggers.cron import CronTrigger
     from apscheduler.triggers.interval import IntervalTrigger
 
     if schedule.every is not None:
-        return IntervalTrigger(seconds=schedule.every, jitter=min(schedule.every / 10, 60))
+        return IntervalTrigger(seconds=schedule.every, jitter=min(schedule.every / 10, 60), timezone=zone)
     minute, hour, day, month, weekday = (schedule.cron or "").split()
     fields = {"minute": _numbers(minute, 0), "hour": _numbers(hour, 1), "month": _numbers(month, 3)}
+    fields["timezone"] = zone
+    days = {"day": _numbers(day, 2)}
     # APScheduler counts weekdays from Monday, crontab(5) from Sunday: names mean the same to both.
-    names = ",".join(_WEEKDAYS[n] for n in sorted(cron_field(weekday, 4) or ()))
-    if day != "*" and weekday != "*":
+    weekdays = {"day_of_week": ",".join(_WEEKDAYS[n] for n in sorted(cron_field(weekday, 4) or ()))}
+    if "*" not in day and "*" not in weekday:
         # crontab(5): when both are restricted, either is enough.
-        return OrTrigger(
-            [CronTrigger(**fields, day=_numbers(day, 2)), CronTrigger(**fields, day_of_week=names)]
-        )
-    return CronTrigger(**fields, day=_numbers(day, 2), day_of_week=names)
+        return OrTrigger([CronTrigger(**fields, **days), CronTrigger(**fields, **weekdays)])
+    return CronTrigger(**fields, **days, **weekdays)
 
 
-def _numbers(text: str, position: int) -> str:
+def _numbers(text: str, position: int) -> Any:
     return ",".join(str(n) for n in sorted(cron_field(text, position) or ()))
 
 
 class Daemon:
-    """Runs the schedule of one archive. `load` reads the configuration again, `log` takes lines."""
+    """Runs the schedule of one archive. `load` reads the configuration again, `log` takes lines.
+
+    With `debug`, the traceback of an unexpected exception is logged too.
+    """
 
     def __init__(
         self,
@@ -68,25 +75,33 @@ class Daemon:
         load: Callable[[], Config],
         log: Callable[[str], None],
         stopped: Callable[[], bool],
+        *,
+        debug: bool = False,
     ) -> None:
         self.config = config
         self._load = load
         self._log = log
         self._stopped = stopped
-        self._wake = threading.Event()
+        self._debug = debug
+        # Of all that wakes a thread, only this may be used in a handler that interrupts it.
+        self._wakes: SimpleQueue[None] = SimpleQueue()
         self._reload = False
         self._failures: dict[str, int] = {}
         self._scheduler: Any = None
 
     def wake(self) -> None:
         """Something changed: look at `stopped` and at reload requests. For signal handlers."""
-        self._wake.set()
+        self._wakes.put(None)
+
+    def reload(self) -> None:
+        """Read the configuration again, soon. For signal handlers."""
+        self._reload = True
+        self.wake()
 
     @contextmanager
     def reloaded_by_signal(self) -> Iterator[None]:
         def handle(number: int, frame: FrameType | None) -> None:
-            self._reload = True
-            self._wake.set()
+            self.reload()
 
         before = signal.signal(signal.SIGHUP, handle)
         try:
@@ -96,15 +111,9 @@ class Daemon:
 
     def run(self) -> None:
         """Until `stopped`: each account on its schedule. LockedError when another one runs already."""
-        from apscheduler.executors.pool import ThreadPoolExecutor
-        from apscheduler.schedulers.background import BackgroundScheduler
-
-        with lock(self.config.archive, DAEMON_LOCK, "run", wait=False):
-            self._scheduler = BackgroundScheduler(
-                executors={"default": ThreadPoolExecutor(max(len(self.config.accounts), 4))},
-                job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-            )
-            self._plan(first=True)
+        with self._alone():
+            self._scheduler = self._make_scheduler()
+            self._plan({})
             self._scheduler.start()
             self._publish()
             try:
@@ -112,13 +121,46 @@ class Daemon:
             finally:
                 self._log("stopping")
                 self._scheduler.shutdown(wait=True)
-                self._clear()
+                self._note({})
                 self._log("stopped")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        root = self.config.archive
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock(root, DAEMON_LOCK, "run", wait=False))
+            except LockedError as exc:
+                raise LockedError(
+                    f"another archiver has this archive on schedule: {holder(root, DAEMON_LOCK)}",
+                    hint="stop that one first; it reads a changed configuration on SIGHUP",
+                ) from exc
+            yield
+
+    def _make_scheduler(self) -> Any:
+        from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES
+        from apscheduler.executors.pool import ThreadPoolExecutor
+        from apscheduler.schedulers.background import BackgroundScheduler
+
+        # What it would say is said below, in a line of our log each.
+        logging.getLogger("apscheduler").addHandler(logging.NullHandler())
+        options = {
+            "executors": {"default": ThreadPoolExecutor(max(len(self.config.accounts), 16))},
+            "job_defaults": {"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        }
+        try:
+            made = BackgroundScheduler(**options)
+        except LookupError:
+            zone = datetime.now().astimezone().tzinfo
+            self._log(f"TZ names no time zone; taking {zone} without daylight saving")
+            made = BackgroundScheduler(**options, timezone=zone)
+        made.add_listener(self._crashed, EVENT_JOB_ERROR)
+        made.add_listener(self._skipped, EVENT_JOB_MAX_INSTANCES)
+        return made
 
     def _wait(self) -> None:
         while not self._stopped():
-            self._wake.wait()
-            self._wake.clear()
+            self._wakes.get()
             if self._reload:
                 self._reload = False
                 self._read_again()
@@ -135,40 +177,44 @@ class Daemon:
             self._log("the archive cannot be moved while running; the configuration stays as it was")
             return
         before, self.config = self.config, config
-        self._plan(first=False, before=before)
+        try:
+            self._plan(before.accounts)
+        except ArchiverError as exc:
+            self.config = before
+            self._log(f"the configuration stays as it was: {exc}")
+            return
         self._publish()
         self._log("configuration read again")
 
-    def _plan(self, *, first: bool, before: Config | None = None) -> None:
+    def _plan(self, before: Mapping[str, Account]) -> None:
         """A job for each account with a schedule; jobs whose schedule did not change keep their time."""
         scheduled = {name: a for name, a in self.config.accounts.items() if a.schedule}
-        if first and not scheduled:
+        if not before and not scheduled:
             raise UsageError(
                 "no account has a schedule", hint="add schedule: {every: 15m} to one, or use archiver sync"
             )
-        old = before.accounts if before else {}
-        for name in old.keys() - scheduled.keys():
-            self._remove(name)
-        due = self._due(scheduled) if first else {}
-        for name, account in scheduled.items():
-            if name in old and old[name].schedule == account.schedule:
-                continue
+        changed = {
+            name: a
+            for name, a in scheduled.items()
+            if name not in before or before[name].schedule != a.schedule
+        }
+        due = self._due(changed)
+        for name in (before.keys() - scheduled.keys()) | changed.keys():
+            if self._scheduler.get_job(name):
+                self._scheduler.remove_job(name)
+        for name, account in changed.items():
             self._add(account, due.get(name))
 
     def _add(self, account: Account, due: datetime | None) -> None:
         assert account.schedule is not None
-        self._remove(account.name)
-        when = {"next_run_time": due} if due else {}
-        made = trigger(account.schedule)
-        self._scheduler.add_job(self._job, made, args=[account.name], id=account.name, **when)
-        self._log(f"{account.name}: scheduled {account.schedule.cron or f'every {account.schedule.every}'}")
+        made = trigger(account.schedule, self._scheduler.timezone)
+        due = due or made.get_next_fire_time(None, datetime.now().astimezone())
+        when = f"first on {due:%Y-%m-%d %H:%M:%S}" if due else "which never comes"
+        self._log(f"{account.name}: {account.schedule.cron or f'every {account.schedule.every}'}, {when}")
+        if due:
+            self._scheduler.add_job(self._job, made, args=[account.name], id=account.name, next_run_time=due)
 
-    def _remove(self, name: str) -> None:
-        for job in (name, f"{name} again"):
-            if self._scheduler.get_job(job):
-                self._scheduler.remove_job(job)
-
-    def _due(self, accounts: dict[str, Account]) -> dict[str, datetime]:
+    def _due(self, accounts: Mapping[str, Account]) -> dict[str, datetime]:
         """When interval jobs first run: as long after the last good run as the interval says, or now."""
         with Archive(self.config, say=self._log).ledger() as ledger:
             last = {row.name: row.succeeded for row in ledger.accounts()}
@@ -185,17 +231,16 @@ class Daemon:
         archive = Archive(self.config, say=lambda text: self._log(f"{name}: {text}"), stop=self._stopped)
         try:
             report = archive.sync([name])
+            if name in report.errors:
+                raise report.errors[name]
         except InterruptedRun:
             self._log(f"{name}: stopped after the batch in hand")
             return
         except ArchiverError as exc:
             self._failed(name, exc)
         else:
-            if name in report.errors:
-                self._failed(name, report.errors[name])
-            else:
-                self._failures.pop(name, None)
-                self._log(_line(name, report))
+            self._failures.pop(name, None)
+            self._log(_line(name, report))
         self._publish()
 
     def _failed(self, name: str, exc: ArchiverError) -> None:
@@ -203,41 +248,44 @@ class Daemon:
         if not exc.transient or self._stopped():
             return
         self._failures[name] = self._failures.get(name, 0) + 1
-        delay = retry_delay(self._failures[name], getattr(exc, "wait", None) or 0)
+        delay = retry_delay(self._failures[name], getattr(exc, "wait", None))
         delay *= random.uniform(1.0, 1.2)
         at = datetime.now().astimezone() + timedelta(seconds=delay)
         job = self._scheduler.get_job(name)
-        if job and job.next_run_time and job.next_run_time <= at:
-            return
-        self._scheduler.add_job(
-            self._job, "date", run_date=at, args=[name], id=f"{name} again", replace_existing=True
-        )
-        self._log(f"{name}: trying again in {delay:.0f} s")
+        if job and job.next_run_time > at:
+            job.modify(next_run_time=at)
+            self._log(f"{name}: trying again in {delay:.0f} s")
+
+    def _crashed(self, event: Any) -> None:
+        """A bug, or a machine in trouble, ended a job; the next turn comes all the same."""
+        self._log(f"{event.job_id}: internal error ({type(event.exception).__name__})")
+        for line in event.traceback.splitlines() if self._debug else ():
+            self._log(line)
+        self._publish()
+
+    def _skipped(self, event: Any) -> None:
+        self._log(f"{event.job_id}: the last run still goes on, so this turn is skipped")
 
     def _publish(self) -> None:
         """Write down when each account runs next, for `archiver status`."""
-        times: dict[str, float] = {}
-        for job in self._scheduler.get_jobs():
-            name = job.args[0]
-            if job.next_run_time:
-                at = job.next_run_time.timestamp()
-                times[name] = min(at, times.get(name, at))
-        self._note(times)
+        self._note(
+            {job.id: job.next_run_time.timestamp() for job in self._scheduler.get_jobs() if job.next_run_time}
+        )
 
-    def _clear(self) -> None:
-        self._note({})
-
-    def _note(self, times: dict[str, float]) -> None:
-        with Archive(self.config).ledger() as ledger:
-            for name in self.config.accounts:
-                ledger.schedule(name, times.get(name))
+    def _note(self, times: Mapping[str, float]) -> None:
+        try:
+            with Archive(self.config).ledger() as ledger:
+                for name in self.config.accounts:
+                    ledger.schedule(name, times.get(name))
+        except ArchiverError as exc:
+            self._log(f"the next runs cannot be noted: {exc.message}")
 
 
 def _line(name: str, report: SyncReport) -> str:
     account = report.accounts[0]
-    stored, failed = account.total("stored"), account.total("waiting")
+    stored, waiting = account.total("stored"), account.total("waiting")
     parts = [f"{stored} new" if stored else "nothing new"]
-    if failed:
-        parts.append(f"{failed} to be tried again")
+    if waiting:
+        parts.append(f"{waiting} to be tried again")
     parts += [f"{folder.folder}: {folder.error}" for folder in account.folders if folder.error]
     return f"{name}: {', '.join(parts)}"
