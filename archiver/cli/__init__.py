@@ -4,57 +4,125 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from archiver.cli.app import Session, root
-from archiver.cli.text import printable
+from archiver.cli.text import pointed, printable
 from archiver.errors import ArchiverError, ConfigError, InterruptedRun, QueryError
 
 # As the shell reports a program that a closed pipe ended.
 _PIPE_EXIT = 141
+_QUERY_WIDTH = 76
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the exit code of README's table."""
+    _open_streams()
     session = Session()
+    code = _run(session, sys.argv[1:] if arguments is None else list(arguments))
+    return _flushed(session, code)
+
+
+def _run(session: Session, arguments: list[str]) -> int:
     try:
-        root.main(args=arguments, prog_name="archiver", standalone_mode=False, obj=session)
+        # Not root.main(): that one answers for closed pipes and other errors itself.
+        with root.make_context("archiver", arguments, obj=session) as context:
+            root.invoke(context)
         return session.exit_code
     except click.exceptions.Exit as exc:
         return exc.exit_code
-    except click.ClickException as exc:
+    except click.exceptions.NoArgsIsHelpError as exc:
         exc.show()
         return exc.exit_code
+    except click.ClickException as exc:
+        _usage(exc)
+        return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
+        _complain("archiver: interrupted")
         return 128 + (session.signal or 2)
-    except BrokenPipeError:
-        # What reads our output has seen enough. Nothing more may be flushed into the void at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_EXIT
     except ArchiverError as exc:
         _explain(exc)
         _debug(session)
         return 128 + session.signal if isinstance(exc, InterruptedRun) and session.signal else exc.exit_code
+    except BrokenPipeError:
+        return _PIPE_EXIT
+    except OSError as exc:  # no room or no right where the user pointed us, standard output for one
+        where = f": {exc.filename}" if exc.filename else ""
+        _complain(f"archiver: {exc.strerror or type(exc).__name__}{where}")
+        _debug(session)
+        return 1
     except Exception as exc:  # a bug: said in one line, since a traceback helps no user
-        print(f"archiver: internal error ({type(exc).__name__}); --debug shows where", file=sys.stderr)
+        _complain(f"archiver: internal error ({type(exc).__name__}); --debug shows where")
         _debug(session)
         return 1
 
 
+def _open_streams() -> None:
+    """Let all three standard streams lead somewhere, and take any character.
+
+    A closed one would be the number of the next file that is opened, and get what is printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        stream: Any = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+        elif number and getattr(stream, "errors", "") == "strict":
+            stream.reconfigure(errors="replace")
+
+
+def _flushed(session: Session, code: int) -> int:
+    """Print what is still held back: nothing of it may be left to the interpreter's own, loud end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as exc:
+            # What reads our output has seen enough, or it has nowhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if isinstance(exc, BrokenPipeError):
+                code = code or _PIPE_EXIT
+            else:
+                _complain(f"archiver: cannot write the output: {exc.strerror}")
+                code = code or 1
+    return code
+
+
+def _usage(exc: click.ClickException) -> None:
+    context = getattr(exc, "ctx", None)
+    path = context.command_path if context else "archiver"
+    _complain(f"archiver: {exc.format_message()}", f"  {path} --help says what there is")
+
+
 def _explain(exc: ArchiverError) -> None:
-    print(f"archiver: {printable(str(exc))}", file=sys.stderr)
+    """One line that says what, indented ones that say where exactly and what to do."""
+    lines = [f"archiver: {exc}"]
     if isinstance(exc, ConfigError):
-        for problem in exc.problems:
-            print(f"  {printable(problem)}", file=sys.stderr)
+        lines += [f"  {problem}" for problem in exc.problems]
     if isinstance(exc, QueryError):
-        print(f"  {printable(exc.query)}\n  {' ' * exc.position}^", file=sys.stderr)
+        lines += [f"  {line}" for line in pointed(exc.query, exc.position, _QUERY_WIDTH)]
     if exc.hint:
-        print(f"  {printable(exc.hint)}", file=sys.stderr)
+        lines.append(f"  {exc.hint}")
+    _complain(*lines)
 
 
 def _debug(session: Session) -> None:
+    """The traceback; it quotes servers."""
     if session.debug:
-        traceback.print_exc()
+        import traceback
+
+        _complain(*traceback.format_exc().splitlines())
+
+
+def _complain(*lines: str) -> None:
+    """Lines on stderr, if it still leads anywhere."""
+    try:
+        for line in lines:
+            print(printable(line), file=sys.stderr)
+    except OSError:
+        pass  # the exit code still tells

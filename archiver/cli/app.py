@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from archiver import __version__
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from archiver.archive import Archive
+    from archiver.config import Config
 
 # Verb -> what it does, in the order of a first day's use; each is a module here, loaded when called.
 VERBS = {
@@ -40,25 +41,27 @@ class Session:
 
     def __init__(self) -> None:
         self.config: str | None = None
+        self.path = ""
         self.debug = False
         self.exit_code = 0
         self.signal = 0
 
-    def archive(self) -> Archive:
-        """The archive of the configuration; warnings about it are printed."""
-        from archiver import config
-        from archiver.archive import Archive
-
-        path, loaded = self.load()
-        for warning in config.warnings(loaded, path):
-            say(f"warning: {warning}")
-        return Archive(loaded, say=say, stop=self.stopped)
-
-    def load(self) -> tuple[Path, Any]:
+    def load(self) -> Config:
+        """The configuration as it is now, found at `path`; warnings about it are printed."""
         from archiver import config
 
         path = config.find(self.config, os.environ)
-        return path, config.load(path)
+        self.path = str(path)
+        loaded = config.load(path)
+        for warning in config.warnings(loaded, path):
+            say(f"warning: {warning}")
+        return loaded
+
+    def archive(self) -> Archive:
+        """The archive of the configuration."""
+        from archiver.archive import Archive
+
+        return Archive(self.load(), say=say, stop=self.stopped)
 
     def stopped(self) -> bool:
         return bool(self.signal)
@@ -72,9 +75,10 @@ class Session:
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self.signal:
+                _write_now(_SHOW_CURSOR if sys.stderr.isatty() else "")
                 os._exit(128 + number)
             self.signal = number
-            say("stopping after the batch in hand; once more to abort")
+            _write_now("stopping after the batch in hand; once more to abort\n")
             on_signal()
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -85,11 +89,25 @@ class Session:
                 signal.signal(number, old)
 
 
+# A progress bar hides it.
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+def _write_now(text: str) -> None:
+    """Write to stderr from a signal handler, where `print` may find itself interrupted."""
+    try:
+        os.write(2, text.encode())
+    except OSError:
+        pass  # nobody reads it; what the signal asked for counts
+
+
 def say(text: str) -> None:
     """A notice for people, on stderr."""
     from archiver.cli.text import printable
 
-    print(printable(text), file=sys.stderr, flush=True)
+    # One write: the threads of several accounts have notices.
+    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.flush()
 
 
 class _Verbs(click.Group):
@@ -101,8 +119,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"archiver.cli.{cmd_name}")
-        command: click.Command = module.command
+        command: click.Command = import_module(f"archiver.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -125,15 +142,22 @@ EXIT_CODES = """\
 \b
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part,
 75 temporary (try again), 130 or 143 interrupted.
+Each verb's own help: archiver VERB --help
 """
 
 
 @click.group(
     cls=_Verbs,
+    subcommand_metavar="VERB ...",
     epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--config", metavar="FILE", help="Configuration; else $ARCHIVER_CONFIG, ./config.yaml, XDG.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="The configuration; else $ARCHIVER_CONFIG, ./config.yaml or"
+    " $XDG_CONFIG_HOME/archiver/config.yaml, the first there is.",
+)
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 @click.version_option(__version__, prog_name="archiver")
 @click.pass_obj

@@ -9,7 +9,10 @@ from archiver.cli.text import count, printable
 from archiver.errors import ArchiverError, PartialError
 
 
-@click.command()
+@click.command(
+    epilog="Exit codes: 0 valid, and every login works, 1 no login works, 2 the configuration is wrong,"
+    " 3 some logins fail, 75 no login works, and trying again may help."
+)
 @click.option("--connect", is_flag=True, help="Log in to every account and sending server; list the folders.")
 @click.pass_obj
 def command(session: Session, connect: bool) -> None:
@@ -17,12 +20,12 @@ def command(session: Session, connect: bool) -> None:
 
     Nothing is pulled, sent or changed. A folder marked with a minus is left out by the configuration.
     """
-    path, _ = session.load()
     archive = session.archive()
     config = archive.config
     servers = count(len(config.smtp), "sending server")
     print(
-        f"{path} is valid: {count(len(config.accounts), 'account')}, {servers}, archive in {config.archive}"
+        f"{printable(session.path)} is valid: {count(len(config.accounts), 'account')}, {servers},"
+        f" archive in {printable(config.archive)}"
     )
     if not connect:
         return
@@ -35,7 +38,7 @@ def command(session: Session, connect: bool) -> None:
         server = archive.config.accounts[check.account].imap
         print(f"\n{check.account}: logged in to {server.host}:{server.port} ({server.security})")
         print(f"  server: {printable(check.server) or 'does not say'}")
-        print(f"  capabilities: {' '.join(check.capabilities)}")
+        print(f"  capabilities: {printable(' '.join(check.capabilities))}")
         for name, messages, chosen in check.folders:
             shown = "?" if messages is None else f"{messages:,}"
             print(f"  {' ' if chosen else '-'} {shown:>10}  {printable(name)}")
@@ -47,9 +50,13 @@ def command(session: Session, connect: bool) -> None:
 
 
 def _conclude(failures: list[ArchiverError], total: int) -> None:
-    if len(failures) == 1 and total == 1:
+    if not failures:
+        return
+    if total == 1:
         raise failures[0]
-    if failures:
-        hints = "; ".join(dict.fromkeys(failure.hint for failure in failures if failure.hint))
-        kind = PartialError if len(failures) < total else ArchiverError
-        raise kind(f"{len(failures)} of {total} logins failed", hint=hints or None)
+    hints = "; ".join(dict.fromkeys(failure.hint for failure in failures if failure.hint))
+    kind = PartialError if len(failures) < total else ArchiverError
+    error = kind(f"{len(failures)} of {total} logins failed", hint=hints or None)
+    if len(failures) == total and all(failure.transient for failure in failures):
+        error.exit_code = failures[0].exit_code
+    raise error

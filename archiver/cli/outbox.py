@@ -9,7 +9,10 @@ from archiver.cli.output import print_json
 from archiver.cli.text import moment, printable
 
 
-@click.command()
+@click.command(
+    epilog="Exit codes: 0 shown, whatever it says, 1 the user database cannot be read, 2 usage or"
+    " configuration."
+)
 @click.option("--open", "open_only", is_flag=True, help="Only what is neither sent nor refused for good.")
 @click.option("--json", "as_json", is_flag=True, help="Print it for programs.")
 @click.pass_obj

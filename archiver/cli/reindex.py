@@ -10,7 +10,10 @@ from archiver.cli.text import count
 from archiver.errors import PartialError
 
 
-@click.command()
+@click.command(
+    epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 some messages could not be read,"
+    " 75 no space left, 130 or 143 interrupted."
+)
 @click.pass_obj
 def command(session: Session) -> None:
     """Throw the index away and build it anew from the mail; interrupted, the next sync continues."""

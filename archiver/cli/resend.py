@@ -9,14 +9,18 @@ import click
 
 from archiver.cli.app import Session, say
 from archiver.cli.text import count, moment, one_line, printable, size
-from archiver.errors import ArchiverError, PartialError, UsageError
+from archiver.errors import ArchiverError, InterruptedRun, PartialError, UsageError
 
 if TYPE_CHECKING:
     from archiver.archive import Archive
     from archiver.resend import MessageReport, Report
 
 
-@click.command()
+@click.command(
+    epilog="Exit codes: 0 the server took every message for every recipient, 1 none, or you said no, 2 usage,"
+    " configuration or no such message, 3 some, 75 none, and trying again may help, 130 or 143 interrupted:"
+    " what was not begun stays queued."
+)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option(
     "--to", "recipients", multiple=True, required=True, metavar="ADDR", help="A recipient; repeatable."
@@ -37,7 +41,8 @@ def command(
 ) -> None:
     """Send messages again, byte for byte, behind a Resent block that says by whom (RFC 5322, 3.6.6).
 
-    Intent and outcome of every recipient are kept: archiver outbox shows them.
+    ID is as for archiver show. The sender is the from: of the sending server. Intent and outcome of every
+    recipient are kept: archiver outbox shows them.
     """
     from archiver.smtp import mailbox
 
@@ -55,7 +60,7 @@ def command(
         _confirm(len(keys), recipients)
     with session.stoppable():
         report = archive.resend(keys, recipients, name, done=_print)
-    _conclude(report)
+    _conclude(report, session.stopped())
 
 
 def _selection(archive: Archive, ids: tuple[str, ...], query: str | None) -> list[bytes]:
@@ -83,7 +88,8 @@ def _confirm(number: int, recipients: tuple[str, ...]) -> None:
         raise UsageError(
             f"{count(number, 'message')} would go to {to}, and nobody can be asked", hint="add --yes to send"
         )
-    click.confirm(f"Send {count(number, 'message')} to {to}?", abort=True, err=True)
+    if not click.confirm(f"Send {count(number, 'message')} to {to}?", err=True):
+        raise ArchiverError("nothing was sent: you said no")
 
 
 def _print(report: MessageReport) -> None:
@@ -94,17 +100,20 @@ def _print(report: MessageReport) -> None:
         say(f"  {report.hint}")
 
 
-def _conclude(report: Report) -> None:
+def _conclude(report: Report, stopped: bool) -> None:
     if report.orphans:
         say(f"{count(report.orphans, 'recipient')} of an earlier, killed run: unknown; see archiver outbox")
-    if report.error:
-        raise report.error
-    code = report.exit_code
-    if not code:
-        return
     sent, total = report.count("sent"), len(report.messages) * report.recipients
-    error = (PartialError if code == 3 else ArchiverError)(
-        f"{sent} of {total} deliveries were taken by the server", hint="archiver outbox has every outcome"
+    if sent == total:
+        return
+    if stopped:
+        raise InterruptedRun(f"interrupted: {sent} of {total} deliveries were taken by the server")
+    if report.error and not sent:
+        raise report.error
+    why = f": {report.error}" if report.error else ""
+    error = (PartialError if sent else ArchiverError)(
+        f"{sent} of {total} deliveries were taken by the server{why}",
+        hint="archiver outbox has every outcome",
     )
-    error.exit_code = code
+    error.exit_code = report.exit_code
     raise error

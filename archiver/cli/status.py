@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from archiver.archive.reports import AccountStatus, StatusReport
 
 
-@click.command()
+@click.command(
+    epilog="Exit codes: 0 shown, whatever it says, 1 the ledger cannot be read, 2 usage or configuration."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it for programs.")
 @click.option("--folders", is_flag=True, help="A line for each folder.")
 @click.pass_obj
 def command(session: Session, as_json: bool, folders: bool) -> None:
-    """Show what is archived: messages, bytes, the last good run and its age, the last error, the next run."""
+    """Show what is archived: messages, bytes, the last good run and its age, the last error, the next run.
+
+    Asks no server. The next run is known while archiver run is there to do it.
+    """
     report = session.archive().status()
     if as_json:
         print_json(report)
@@ -31,7 +36,7 @@ def command(session: Session, as_json: bool, folders: bool) -> None:
 
 
 def _print(report: StatusReport) -> None:
-    print(f"archive   {report.archive}: {count(report.documents, 'message')}")
+    print(f"archive   {printable(report.archive)}: {count(report.documents, 'message')}")
     print(f"schedule  {f'running ({report.daemon})' if report.daemon else 'not running (archiver run)'}")
     if report.pending:
         print(f"index     {count(report.pending, 'message')} behind")

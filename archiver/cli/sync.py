@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from archiver.pull import AccountReport, FolderReport
 
 
-@click.command()
+@click.command(
+    epilog="Exit codes: 0 all is home and indexed, 1 failed, 2 usage or configuration, 3 done in part: the"
+    " report says what is missing, 75 a server or the disk cannot be used now, 130 or 143 interrupted."
+)
 @click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
 @click.option(
     "--folder", "folders", multiple=True, metavar="F", help="Only folders like this glob; repeatable."
@@ -110,7 +113,7 @@ def _conclude(report: SyncReport) -> None:
             raise next(iter(errors.values()))
         _print_errors(report)
         worst = next((e for e in errors.values() if not e.transient), next(iter(errors.values())))
-        summary = ArchiverError(f"no account could be pulled ({len(errors)} of {len(errors)} failed)")
+        summary = ArchiverError(f"none of {len(errors)} accounts could be pulled")
         summary.exit_code = worst.exit_code
         raise summary
     _print_errors(report)

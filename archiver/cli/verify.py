@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from archiver.verify import Finding, VerifyReport
 
 
-@click.command()
+@click.command(
+    epilog="Exit codes: 0 nothing is missing, 1 something is, 2 usage or configuration, 130 or 143"
+    " interrupted."
+)
 @click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
 @click.option("--repair", is_flag=True, help="Mend what differs; nothing is deleted.")
 @click.option("--json", "as_json", is_flag=True, help="Print it for programs.")
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 def command(session: Session, accounts: tuple[str, ...], repair: bool, as_json: bool) -> None:
     """Compare every place with its file, every file with its hash, every message with the index.
 
-    Exit code 0 only when nothing is missing. With --repair, each difference is mended as it is listed: files
-    are linked, fetched again, set aside in quarantine or taken in, messages indexed.
+    Nothing is changed. With --repair, each difference is mended as it is listed: files are linked, fetched
+    again, set aside in quarantine or taken in, messages indexed.
     """
     archive = session.archive()
     with session.stoppable():
