@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import stat
@@ -243,6 +242,8 @@ class _Decoder:
             self.problem(path, f"expected a mapping with {', '.join(fields)}; got {_describe(value)}")
             return None
         for key in value.keys() - fields.keys():
+            import difflib
+
             near = difflib.get_close_matches(str(key), fields, n=1)
             advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
             self.problem((*path, key), f"unknown key; {advice}")

@@ -8,8 +8,6 @@ kept apart by a hash. The true name stands in the directory's `.folder.json`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -114,6 +112,8 @@ def _escape(match: re.Match[str] | str) -> str:
 
 
 def _short_hash(text: str) -> str:
+    import hashlib
+
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -165,4 +165,6 @@ def walk_folders(root: str) -> Iterator[tuple[str, str, FolderFile]]:
 
 
 def _dump(folder: FolderFile) -> bytes:
+    import json
+
     return json.dumps(msgspec.structs.asdict(folder), indent=1, ensure_ascii=True).encode() + b"\n"

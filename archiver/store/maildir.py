@@ -8,17 +8,19 @@ other programs change the flags behind it.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from archiver.errors import DiskFullError, StoreError
 from archiver.store.layout import sync_directory
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _NAME = re.compile(
     r"(?P<received>-?\d+)\.(?P<digest>[0-9a-f]{32})\.archiver"
@@ -60,6 +62,8 @@ def parse_name(file_name: str) -> tuple[Name, str] | None:
 
 def key_of(wire: bytes) -> bytes:
     """The identity of a message: SHA-256 of its bytes as the server sent them."""
+    import hashlib
+
     return hashlib.sha256(wire).digest()
 
 
@@ -179,6 +183,8 @@ def _write(path: str, data: bytes, received: int) -> int:
 
 def sync_pool() -> ThreadPoolExecutor:
     """Threads for fsync: they only wait, and the file system commits what waits together in one go."""
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="fsync")
 
 
