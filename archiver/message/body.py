@@ -133,7 +133,7 @@ def _text(reader: _Reader, part: Part) -> list[_Text]:
     data = decode_transfer(_within_room(reader, part), part.encoding)
     charset = part.params.get("charset", "")
     if part.type in _MARKUP:
-        html = readable(data, charset or _meta_charset(data))
+        html = readable(data, charset, hint=_meta_charset(data))
         if part.type == "text/html":
             reader.html = reader.html or html
         return [(_HTML, html)]

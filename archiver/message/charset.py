@@ -22,7 +22,7 @@ _WIDER = {
 _WIDE = ("utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be")
 _STATEFUL = frozenset({ISO2022, "utf_7", "hz", *_WIDE})
 # What is declared by a sender who does not know: believed only when the bytes show nothing else.
-_VAGUE = frozenset({"", "ascii", "cp1252", "utf_8", "utf_7", "hz", ISO2022, *_WIDE})
+VAGUE = frozenset({"", "ascii", "cp1252", "utf_8", "utf_7", "hz", ISO2022, *_WIDE})
 # Short text in these is often valid UTF-8 by chance, as two-byte sequences; never as three-byte ones.
 _TWO_BYTE = frozenset({"gb18030", "big5", "cp949", "cp932", "euc_jp", "johab", "cp874", "shift_jis_2004"})
 
@@ -52,9 +52,9 @@ def decode_text(data: bytes, declared: str = "", *, hint: str = "") -> str:
     return text.removeprefix("\ufeff")
 
 
-def readable(data: bytes, declared: str = "") -> str:
+def readable(data: bytes, declared: str = "", *, hint: str = "") -> str:
     """Like `decode_text`, with LF line ends and without control characters: fit to show and to index."""
-    text = decode_text(data, declared)
+    text = decode_text(data, declared, hint=hint)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if data.translate(None, _HARMLESS):
@@ -82,11 +82,13 @@ def _stateful(data: bytes, codec: str) -> str | None:
 
 def _foreign(data: bytes, codec: str, hint: str) -> str:
     """The text of bytes that are not UTF-8."""
-    if codec not in _VAGUE:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf_16", "replace")
+    if codec not in VAGUE:
         return _declared(data, codec)
     if (text := _damaged_utf8(data)) is not None:
         return text
-    if hint not in _VAGUE and (text := _strictly(data, hint)) is not None:
+    if hint not in VAGUE and (text := _strictly(data, hint)) is not None:
         return text
     codec = guess(data, 20 if codec == "cp1252" else 4) or "cp1252"
     return _strictly(data, codec) or data.decode(codec, "replace")

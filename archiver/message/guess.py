@@ -15,6 +15,8 @@ _SAMPLE = 1 << 16
 _ASCII = bytes(range(0x80))
 _PAIR = re.compile(rb"[\x80-\xff][\x40-\xff]?")
 _RUN = re.compile(rb"[\x80-\xff]+")
+_ASCII_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_IN_WORD = re.compile(rb"[A-Za-z][\x80-\xff]{1,4}(?![\x80-\xff])")
 _INSIDE_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff](?=[A-Za-z])")
 
 # Letters that make up at least six of ten in ordinary text of the script.
@@ -44,12 +46,20 @@ def guess(data: bytes, letters: int = 4) -> str:
     runs = _RUN.findall(sample)
     if not runs:
         return ""
-    if sum(len(run) == 1 for run in runs) >= 0.75 * len(runs):
+    if _is_latin(sample, runs):
         return _latin(sample)
     high = sample.translate(None, _ASCII)
     if len(high) < letters or len(set(high)) < min(letters, 8) // 2:
         return ""
     return _script(high, _FREQUENT_BYTES, 0.62) or _pairs(sample) or _script(high, _CAPITALS, 0.7)
+
+
+def _is_latin(sample: bytes, runs: list[bytes]) -> bool:
+    """Lone bytes beyond ASCII, or short runs of them inside words that are mostly ASCII."""
+    if sum(len(run) == 1 for run in runs) >= 0.75 * len(runs):
+        return True
+    letters = len(sample) - len(sample.translate(None, _ASCII_LETTERS))
+    return letters > 3 * sum(map(len, runs)) and len(_IN_WORD.findall(sample)) >= 0.7 * len(runs)
 
 
 def _latin(sample: bytes) -> str:

@@ -26,7 +26,7 @@ _MAX_DELIMITERS = 100_000
 _MAX_DECODED = 64 << 20
 
 _MESSAGE_TYPES = frozenset({"message/rfc822", "message/global", "message/news"})
-_TYPE = re.compile(r"[a-z0-9][^\s/]{0,100}/[^\s/]{1,100}\Z")
+_TYPE = re.compile(r"[a-z0-9][!-.0-~]{0,100}/[!-.0-~]{1,100}\Z")
 _BEFORE_HEADER = re.compile(rb"(?:\xef\xbb\xbf|[ \t]*+[\r\n]){1,1000}+(?=[!-9;-~]{1,200}[ \t]*:)")
 _LIKELY_BOUNDARY = re.compile(rb"\n--([^\s-][^\r\n]{1,200}?)[ \t]*\r*\n(?=content-)", re.IGNORECASE)
 

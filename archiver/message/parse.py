@@ -7,6 +7,8 @@ import re
 from archiver.errors import NotFoundError
 from archiver.message.addresses import parse_addresses
 from archiver.message.body import read_body
+from archiver.message.charset import VAGUE
+from archiver.message.charset_names import codec_for
 from archiver.message.dates import parse_date
 from archiver.message.mime import Part, read_structure
 from archiver.message.model import Message
@@ -77,10 +79,11 @@ def attachment_bytes(raw: bytes, part: str) -> bytes:
 
 
 def _charset_hint(root: Part) -> str:
-    """The charset that raw bytes in headers are most likely in: the first that a part declares."""
+    """The charset raw bytes in headers are most likely in: the first that says something of its parts'."""
     if root.plain or all([value.isascii() for _, value in root.fields]):
         return ""
-    return next((part.params["charset"] for part in root.walk() if "charset" in part.params), "")
+    declared = (part.params.get("charset", "") for part in root.walk())
+    return next((charset for charset in declared if codec_for(charset) not in VAGUE), "")
 
 
 def _ids(value: str) -> tuple[str, ...]:

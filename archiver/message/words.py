@@ -9,7 +9,7 @@ from archiver.message.charset import decode_text
 from archiver.message.transfer import decode_base64
 
 _START = re.compile(r"=\?([^\s?=]{0,60})\?([bBqQ])\?")
-_UNENDED = {"b": re.compile(r"[A-Za-z0-9+/]*={0,2}"), "q": re.compile(r"[^\s?]*")}
+_UNENDED = {"b": re.compile(r"[A-Za-z0-9+/]*={0,2}"), "q": re.compile(r"[^?]*")}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]+")
 _BLANKS = re.compile("  +")
 
