@@ -78,7 +78,9 @@ def verify(
     for folder in known:
         _folder(ledger, folder, report, advance, stop)
     paths = {folder.path for folder in ledger.folders()}
-    for account, path, described in walk_folders(ledger.root):
+    with disk_errors("list the archive"):
+        on_disk = list(walk_folders(ledger.root))
+    for account, path, described in on_disk:
         if path not in paths and (not accounts or account in accounts):
             finding = Finding(kind="folder", account=account, folder=described.name, path=path)
             report.findings.append(finding)

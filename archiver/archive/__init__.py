@@ -69,7 +69,9 @@ class Archive:
         from archiver.store.rebuild import rebuild
 
         with self._lock("rebuild", "rebuilding the ledger"):
-            if not any(layout.walk_folders(self.root)):
+            with disk_errors("list the archive"):
+                empty = not any(layout.walk_folders(self.root))
+            if empty:
                 ledger.rebuilt()
                 return
             self.say("the ledger is missing: rebuilding it from the mail")

@@ -21,7 +21,8 @@ def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str
     """
     findings = list(findings)
     folders = {(f.account, f.name): f for f in ledger.folders()}
-    described = {path: (account, file) for account, path, file in layout.walk_folders(ledger.root)}
+    with disk_errors("list the archive"):
+        described = {path: (account, file) for account, path, file in layout.walk_folders(ledger.root)}
     for finding in findings:
         if finding.kind == "folder":
             account, file = described[finding.path]

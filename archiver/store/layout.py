@@ -16,6 +16,8 @@ import msgspec
 
 FOLDER_FILE = ".folder.json"
 _MAX_BYTES = 120
+# Of all levels together, so that path and file name stay below what a system call takes (4096).
+_MAX_PATH = 1000
 # Control characters, separators of any system, and % because it is the escape character.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f/\\%:*?"<>|\u2028\u2029\ud800-\udfff]')
 _RESERVED = re.compile(r"(?:cur|new|tmp|con|prn|aux|nul|com\d|lpt\d)(?:\..*)?\Z", re.IGNORECASE)
@@ -57,7 +59,7 @@ def make_directory(path: str) -> None:
     """Create `path` and its parents, each private (0700) and durable in its parent."""
     if os.path.isdir(path):
         return
-    parent = os.path.dirname(path)
+    parent = os.path.dirname(path) or os.curdir
     make_directory(parent)
     try:
         os.mkdir(path, 0o700)
@@ -129,6 +131,8 @@ def claim_folder(root: str, account: str, folder: FolderFile) -> str:
     Where another folder already has the directory, a hash of the raw name is added.
     """
     parts = [account, *folder_components(folder)]
+    if len("/".join(parts).encode()) > _MAX_PATH:
+        parts = [account, f"%~{_short_hash(folder.raw)}"]
     hashed = [*parts[:-1], f"{parts[-1][:80]}%~{_short_hash(folder.raw)}"]
     for candidate in (parts, hashed):
         relative = "/".join(candidate)
@@ -154,14 +158,22 @@ def read_folder_file(path: str) -> FolderFile | None:
 
 
 def walk_folders(root: str) -> Iterator[tuple[str, str, FolderFile]]:
-    """Every folder on disk: account, directory relative to the mail root, what it is called."""
+    """Every folder on disk: account, directory relative to the mail root, what it is called.
+
+    OSError where a directory cannot be listed: what is in it must not be taken for gone.
+    """
     top = mail_root(root)
-    for directory, names, _ in os.walk(top):
+    for directory, names, _ in os.walk(top, onerror=_unless_gone):
         names[:] = sorted(n for n in names if n not in ("cur", "new", "tmp"))
         found = read_folder_file(directory)
         if found is not None:
             relative = os.path.relpath(directory, top)
             yield relative.split(os.sep, 1)[0], relative, found
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _dump(folder: FolderFile) -> bytes:

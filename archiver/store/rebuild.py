@@ -34,7 +34,9 @@ def rebuild(ledger: Ledger, advance: Callable[[str, int], None] = lambda folder,
     """
     total = 0
     damaged: list[str] = []
-    for account, relative, described in walk_folders(ledger.root):
+    with disk_errors("list the archive"):
+        folders = list(walk_folders(ledger.root))
+    for account, relative, described in folders:
         folder = ledger.add_folder(account, described.raw, described.name, relative)
         adopted = adopt(ledger, folder)
         total += adopted.messages
