@@ -43,8 +43,8 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--root",
         type=Path,
-        default=Path(tempfile.gettempdir()),
-        help="where the archives are made: a real disk, or /dev/shm (default: %(default)s)",
+        default=Path("/var/tmp"),
+        help="where the archives are made: on a disk, or /dev/shm for none (default: %(default)s)",
     )
     return parser
 
@@ -65,6 +65,8 @@ def require(*programs: tuple[str, str]) -> None:
 @contextlib.contextmanager
 def workplace(root: Path) -> Iterator[Path]:
     """An empty directory under `root`, removed at the end."""
+    if not root.is_dir():
+        sys.exit(f"--root: there is no directory {root}")
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=root))
     try:
         yield directory
