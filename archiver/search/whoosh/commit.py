@@ -10,12 +10,12 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 from whoosh.index import TOC
 
-from archiver.errors import LockedError
+from archiver.errors import ArchiverError, DamagedError, LockedError
 from archiver.search.index import IndexState
 from archiver.search.whoosh import record as records
 from archiver.search.whoosh.build import INDEX_NAME, schema, toc_segment
@@ -58,8 +58,9 @@ def writing(folder: str) -> Iterator[PrivateStorage]:
         try:
             yield PrivateStorage(folder)
         except BaseException:
-            # The marker stays: the next writer looks twice. The space is given back now.
-            records.sweep(folder, current(folder))
+            # The marker stays: the next writer looks twice. The space is given back now, if that is possible.
+            with suppress(OSError, ArchiverError):
+                records.sweep(folder, current(folder))
             raise
         os.unlink(marker)
 
@@ -67,7 +68,10 @@ def writing(folder: str) -> Iterator[PrivateStorage]:
 def current(folder: str) -> Record | None:
     """The record of the last commit. Needs the lock: without it, the files may go while one looks."""
     generation = records.newest(folder)
-    return None if generation is None else records.read(folder, generation)
+    try:
+        return None if generation is None else records.read(folder, generation)
+    except FileNotFoundError as error:
+        raise DamagedError("the record of the index is missing", hint=records.REBUILD) from error
 
 
 def commit(

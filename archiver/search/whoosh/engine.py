@@ -68,16 +68,21 @@ class WhooshIndex:
         return Hits(sum(map(len, found)), tuple(_hit(segment, number) for segment, number in page))
 
     def verify(self) -> None:
-        if snapshot := self._current():
-            records.check_hashes(self.path, snapshot.record)
+        while snapshot := self._current():
+            try:
+                return records.check_hashes(self.path, snapshot.record)
+            except DamagedError:
+                # A commit meanwhile deletes what has become old; then there is something newer to look at.
+                if records.newest(self.path) == snapshot.record.generation:
+                    raise
 
     def apply(self, documents: Iterable[Prepared], removed: Iterable[bytes], state: IndexState) -> None:
         from archiver.search.whoosh.build import write_segment
         from archiver.search.whoosh.commit import commit, writing
 
+        latest = {document.key: document for document in documents}
+        gone = latest.keys() | set(removed)
         with writing(self.path) as storage:
-            latest = {document.key: document for document in documents}
-            gone = latest.keys() | set(removed)
             segments = [_without(segment, gone) for segment in self._segments()]
             segments = [segment for segment in segments if len(segment.deleted) < segment.documents]
             if latest:

@@ -123,7 +123,8 @@ def check_hashes(folder: str, record: Record) -> None:
     wanted = {toc_name(record.generation): record.toc_hash}
     wanted |= {segment.file: segment.hash for segment in record.segments}
     for file, expected in wanted.items():
-        if file_hash(os.path.join(folder, file)) != expected:
+        path = os.path.join(folder, file)
+        if not os.path.exists(path) or file_hash(path) != expected:
             raise DamagedError(f"{file} of the index is not what was written", hint=REBUILD)
 
 

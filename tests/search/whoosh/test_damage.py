@@ -148,6 +148,16 @@ def test_a_directory_of_somebody_else_is_refused(folder: Path) -> None:
         index.clear()
 
 
+@pytest.mark.parametrize("damage", [remove_record, scribble_record, older, remove_segment])
+def test_a_writer_refuses_too(folder: Path, damage: Callable[[Path], None]) -> None:
+    damage(folder)
+    (folder / "writing").touch()
+    index = open_index(str(folder))
+    for write in (lambda: index.apply((), (), STATE), index.maintain, index.verify):
+        with pytest.raises(DamagedError):
+            write()
+
+
 def flip_one_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 1
