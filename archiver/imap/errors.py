@@ -20,13 +20,17 @@ from archiver.errors import (
     UnavailableError,
 )
 
-# Response codes (RFC 5530, 3; RFC 9208, 4.3; Gmail) and words that mean: later.
-_LATER = re.compile(
-    r"\[(UNAVAILABLE|INUSE|LIMIT|OVERQUOTA|THROTTLED|SERVERBUG)\b|not connected|too many|try again|"
-    r"temporar|rate limit|backoff",
-    re.IGNORECASE,
-)
+# Response codes (RFC 5530, 3; RFC 9208, 4.3; Gmail) and words that mean: later. Those of the first kind
+# are about the whole session, the others may be about the one message or folder that was asked for.
+_NOTHING_NOW = r"\[(OVERQUOTA|THROTTLED)\b|not connected|too many|rate limit|backoff"
+_NOT_THIS_NOW = r"\[(UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\b|try again|temporar"
+_LATER = re.compile(f"{_NOTHING_NOW}|{_NOT_THIS_NOW}", re.IGNORECASE)
+_NOTHING = re.compile(_NOTHING_NOW, re.IGNORECASE)
 _BACKOFF = re.compile(r"Suggested Backoff Time: (\d+) milliseconds", re.IGNORECASE)
+
+
+# What parsers raise on answers they do not understand; the last two on literals of absurd sizes.
+_PARSING = (UnicodeError, ValueError, IndexError, KeyError, TypeError, MemoryError, OverflowError)
 
 
 @contextmanager
@@ -36,8 +40,7 @@ def translate(server: str) -> Iterator[None]:
         yield
     except ArchiverError:
         raise
-    except (OSError, imaplib.IMAP4.error, UnicodeError, ValueError, IndexError, KeyError, TypeError) as exc:
-        # The last four are what the parsers raise on answers they do not understand.
+    except (OSError, imaplib.IMAP4.error, *_PARSING) as exc:
         raise explain(exc, server) from exc
 
 
@@ -85,6 +88,11 @@ def refusal(text: str, server: str, *, login: bool = False) -> ServerError:
             hint="check user and password; some providers want an app password",
         )
     return ProtocolError(f"{server} says: {text}")
+
+
+def stops_all(text: str) -> bool:
+    """Whether a NO or BAD is about the whole session: whatever is asked for next is refused as well."""
+    return _NOTHING.search(text) is not None
 
 
 def bye(text: str, server: str) -> ServerError:

@@ -21,10 +21,15 @@ _ITEM = re.compile(
     rb'(\0\d+\0|"(?:[^"\\]|\\.)*"|\((?:[^()"\0]|"(?:[^"\\]|\\.)*"|\0\d+\0|\((?:[^()"]|"(?:[^"\\]|\\.)*")*\))*\)|[^\s()]+)',
     re.DOTALL,
 )
+_TOKEN = re.compile(rb'\s*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|\0(\d+)\0|([^\s()"\0]+|["\0]))', re.DOTALL)
 _MAX_LINE = 16 << 20
 _MAX_LITERAL = 1 << 31
 _MONTHS = {m: i for i, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _DATE = re.compile(rb'"?\s*(\d{1,2})-(\w{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"?\Z')
+
+
+Value = bytes | None | list["Value"]
+"""A string or atom, NIL, or what stands in parentheses."""
 
 
 class Line:
@@ -95,6 +100,26 @@ def _value(value: bytes, literals: list[bytes]) -> bytes | None:
     if value[:1] == b'"':
         return re.sub(rb"\\(.)", rb"\1", value[1:-1], flags=re.DOTALL)
     return None if value.upper() == b"NIL" else value
+
+
+def values(text: bytes, literals: list[bytes]) -> list[Value]:
+    """The values in a text, nested as its parentheses are; one too many or too few does not matter."""
+    open_lists: list[list[Value]] = [[]]
+    for match in _TOKEN.finditer(text):
+        opens, closes, string, literal, atom = match.groups()
+        if opens:
+            inner: list[Value] = []
+            open_lists[-1].append(inner)
+            open_lists.append(inner)
+        elif closes:
+            del open_lists[max(len(open_lists) - 1, 1) :]
+        elif string is not None:
+            open_lists[-1].append(re.sub(rb"\\(.)", rb"\1", string, flags=re.DOTALL))
+        elif literal is not None:
+            open_lists[-1].append(literals[int(literal)])
+        else:
+            open_lists[-1].append(None if atom.upper() == b"NIL" else atom)
+    return open_lists[0]
 
 
 def flags_of(value: bytes | None) -> frozenset[str]:

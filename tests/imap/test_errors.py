@@ -35,11 +35,9 @@ def raised_by(module: object) -> Iterator[type[Exception]]:
         if issubclass(member, Exception):
             yield member
         elif member.__module__ == getattr(module, "__name__", None):
-            yield from (each for _, each in inspect.getmembers(member, inspect.isclass) if is_exception(each))
-
-
-def is_exception(member: type) -> bool:
-    return issubclass(member, Exception)
+            for _, inner in inspect.getmembers(member, inspect.isclass):
+                if issubclass(inner, Exception):
+                    yield inner
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:

@@ -1,0 +1,72 @@
+"""Commands and their answers on one line: what is said is tagged, what is heard is read up to the tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from archiver.imap.errors import bye, refusal, stops_all
+from archiver.imap.wire import Line, read_line
+
+
+class Exchange:
+    """One session's commands, sent as they are given: who makes them keeps CR, LF and NUL out.
+
+    `hidden` are words that no error may repeat, though a server does.
+    """
+
+    def __init__(self, client: Any, server: str) -> None:
+        """`client` is imapclient's, connected; `server` is host:port."""
+        self._stream = client._imap
+        self._tags = 0
+        self.server = server
+        self.hidden: tuple[str, ...] = ()
+
+    def send(self, command: bytes) -> bytes:
+        """Send a command and not wait; its tag."""
+        self._tags += 1
+        tag = b"A%d" % self._tags
+        self.raw(tag + b" " + command)
+        return tag
+
+    def raw(self, line: bytes) -> None:
+        """Send a line that continues a command."""
+        self._stream.send(line + b"\r\n")
+
+    def answer(self, tag: bytes) -> Iterator[Line]:
+        """Lines up to and with the tagged one."""
+        end = tag + b" "
+        while True:
+            line = read_line(self._stream)
+            yield line
+            if line.text.startswith(end):
+                return
+            if line.text[:6].upper() == b"* BYE ":
+                raise bye(self._said(line.text[6:]), self.server)
+
+    def ask(self, command: bytes) -> Iterator[Line]:
+        """Send a command; the lines of its answer."""
+        yield from self.answer(self.send(command))
+
+    def ok(self, tagged: Line) -> bool:
+        return tagged.text.split(None, 2)[1][:2].upper() == b"OK"
+
+    def words(self, tagged: Line) -> str:
+        """A tagged answer without its tag."""
+        return self._said(tagged.text.split(b" ", 1)[1]).strip()[:200]
+
+    def insist(self, tagged: Line) -> None:
+        """Nothing after an OK; after NO or BAD the error that it means."""
+        if not self.ok(tagged):
+            raise refusal(self.words(tagged), self.server)
+
+    def go_on_after(self, tagged: Line) -> None:
+        """Nothing after an OK, or a refusal of one thing; UnavailableError after a refusal of everything."""
+        if not self.ok(tagged) and stops_all(self.words(tagged)):
+            raise refusal(self.words(tagged), self.server)
+
+    def _said(self, text: bytes) -> str:
+        said = text.decode("utf-8", "replace")
+        for secret in self.hidden:
+            said = said.replace(secret, "***")
+        return said

@@ -1,0 +1,63 @@
+"""Answers to LIST and NAMESPACE (RFC 9051, 7.3.1; RFC 2342): which mailboxes there are, and whose.
+
+Not by imapclient: it turns a mailbox `007` into `7`, and a name with unquoted blanks shifts all that follow.
+"""
+
+from __future__ import annotations
+
+import re
+
+from archiver.errors import ProtocolError
+from archiver.imap.names import readable
+from archiver.imap.types import Mailbox
+from archiver.imap.wire import Line, Value, values
+
+_LIST = re.compile(
+    rb'\* +LIST +\(([^)]*)\) +("(?:[^"\\]|\\.)*"|\S+) +(.*?)\s*\Z', re.IGNORECASE | re.DOTALL
+)
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+_NAMESPACE = re.compile(rb"\* +NAMESPACE +(.*)", re.IGNORECASE | re.DOTALL)
+_SPECIAL = re.compile(r"\\(all|archive|drafts|flagged|junk|sent|trash|important)", re.IGNORECASE)
+
+
+def mailbox(line: Line) -> Mailbox | None:
+    """The mailbox in a LIST answer; None for any other line. ProtocolError for a LIST that says none."""
+    if line.text[:7].upper() != b"* LIST ":
+        return None
+    match = _LIST.match(line.text)
+    if not match:
+        raise ProtocolError("the server lists a folder in a way that cannot be understood")
+    words = match[1].decode("latin-1").split()
+    raw = _name(match[3], line.literals).decode("latin-1")
+    (delimiter,) = values(match[2], line.literals) or [None]
+    separator = delimiter.decode("latin-1") if isinstance(delimiter, bytes) else None
+    return Mailbox(
+        raw=raw,
+        # One separator for people, whatever this server's is: the same globs fit everywhere.
+        name="/".join(readable(raw).split(separator)) if separator else readable(raw),
+        delimiter=separator or None,
+        special=tuple(word for word in words if _SPECIAL.fullmatch(word)),
+        selectable=not {word.lower() for word in words} & {"\\noselect", "\\nonexistent"},
+    )
+
+
+def _name(text: bytes, literals: list[bytes]) -> bytes:
+    """A mailbox name: quoted, a literal, or an atom; blanks that some server left unquoted belong to it."""
+    if match := _QUOTED.match(text):
+        return re.sub(rb"\\(.)", rb"\1", match[1], flags=re.DOTALL)
+    return literals[int(text[1 : text.index(b"\0", 1)])] if text[:1] == b"\0" else text
+
+
+def foreign_prefixes(line: Line) -> tuple[str, ...]:
+    """How names of others' and shared mailboxes begin, from a NAMESPACE answer; empty for any other line."""
+    match = _NAMESPACE.match(line.text)
+    if not match:
+        return ()
+    _, *foreign = values(match[1], line.literals) or [None]
+    prefixes = (_first(entry) for space in foreign if isinstance(space, list) for entry in space)
+    return tuple(prefix.decode("latin-1") for prefix in prefixes if prefix)
+
+
+def _first(entry: Value) -> bytes | None:
+    head = entry[0] if isinstance(entry, list) and entry else None
+    return head if isinstance(head, bytes) else None
