@@ -62,8 +62,9 @@ def where(server: SmtpServer) -> str:
 def one_line(reply: bytes) -> str:
     """A server's reply as one printable line of at most 300 characters."""
     text = reply.decode("utf-8", "replace")
-    kept = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
-    kept = " ".join(kept.split())
+    if not text.isprintable():
+        text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
+    kept = " ".join(text.split())
     return kept if len(kept) <= _MAX_REPLY else kept[: _MAX_REPLY - 1] + "…"
 
 

@@ -105,7 +105,8 @@ class User:
             make_directory(root)
             # SQLite gives its side files the mode of this one.
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.fchmod(fd, 0o600)
+            if os.fstat(fd).st_mode & 0o077:
+                os.fchmod(fd, 0o600)
             os.close(fd)
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         try:

@@ -164,6 +164,13 @@ def test_files_are_private(root: str) -> None:
     assert set(modes.values()) == {0o600}
 
 
+def test_a_file_others_may_read_is_closed_to_them(root: str) -> None:
+    User(root).close()
+    os.chmod(f"{root}/user.sqlite3", 0o644)
+    User(root).close()
+    assert stat.S_IMODE(os.stat(f"{root}/user.sqlite3").st_mode) == 0o600
+
+
 def test_what_is_committed_is_synced(root: str) -> None:
     with User(root) as user:
         assert user._rows("PRAGMA journal_mode") == [("wal",)]
