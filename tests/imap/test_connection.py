@@ -272,9 +272,7 @@ class TestTls:
         assert "fingerprint" in (error.hint or "")
         assert set(server.names()) <= {"CAPABILITY", "STARTTLS"}
 
-    def test_an_authority_nobody_told_us_of(
-        self, scripted: Scripted, server_for: ServerFor
-    ) -> None:
+    def test_an_authority_nobody_told_us_of(self, scripted: Scripted, server_for: ServerFor) -> None:
         error = failure(server_for(scripted("tls"), security="tls", ca_file=None))
         assert isinstance(error, TlsError)
         assert "ca_file" in (error.hint or "")
@@ -500,7 +498,7 @@ NONSENSE = {
 }
 
 
-USED = "GREETING CAPABILITY LOGIN ID NAMESPACE LIST STATUS EXAMINE FETCH LOGOUT".split()
+USED = ["GREETING", "CAPABILITY", "LOGIN", "ID", "NAMESPACE", "LIST", "STATUS", "EXAMINE", "FETCH", "LOGOUT"]
 
 
 @pytest.mark.parametrize("command", USED)
