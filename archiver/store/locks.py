@@ -12,6 +12,8 @@ from archiver.errors import InterruptedRun, LockedError
 from archiver.store.layout import lock_path, make_directory
 from archiver.store.maildir import disk_errors
 
+# `holder` takes a shared lock for an instant: a lock counts as held after so many looks, so far apart (s).
+_LOOKS, _LOOK = 20, 0.005
 # A blocking flock cannot be interrupted politely, so waiting looks again so often (seconds).
 _POLL = 0.05
 
@@ -57,7 +59,7 @@ def lock(
         make_directory(os.path.dirname(path))
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if not _try(fd):
+        if not _try_again(fd):
             owner = _read_holder(fd)
             if not wait:
                 raise LockedError(f"{name} is in use by {owner}", hint="try again when it is done")
@@ -72,6 +74,14 @@ def lock(
         yield
     finally:
         os.close(fd)
+
+
+def _try_again(fd: int) -> bool:
+    for _ in range(_LOOKS):
+        if _try(fd):
+            return True
+        time.sleep(_LOOK)
+    return False
 
 
 def _try(fd: int) -> bool:
