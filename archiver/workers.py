@@ -1,8 +1,8 @@
 """Processes for work that keeps a core busy: parsing, analysing, hashing.
 
 Spawned, never forked: a forked worker that outlives a killed parent would keep the parent's locks and
-databases open. Each ends by itself when its pipe closes, which the kernel does the moment the parent is
-gone, however it went.
+databases open. Each ends by itself the moment the parent is gone, however it went, even in the middle of
+an item.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -106,6 +107,7 @@ class Workers(Generic[Item, Result]):
 def _serve(work: Callable[[Item], Result], pipe: Connection) -> None:
     # Ctrl-C reaches the whole process group; when to stop is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             item = pipe.recv()
@@ -116,3 +118,10 @@ def _serve(work: Callable[[Item], Result], pipe: Connection) -> None:
             pipe.send(result)
         except (BrokenPipeError, ConnectionResetError):
             return
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
