@@ -6,6 +6,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -467,6 +468,41 @@ def test_the_intent_is_kept_before_the_server_is_called(user: User) -> None:
 
         resend(MESSAGES, [YOU], server, look, user, lambda: NOW)
     assert [status for _, _, status, _ in seen[0]] == ["queued"] * 5
+
+
+# Real mail, and mail that breaks parsers: beside the project, not part of it
+
+CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
+
+
+def collected(name: str, every: int) -> Iterator[bytes]:
+    path = CORPUS / f"{name}.tar.xz"
+    if not path.exists():
+        pytest.skip(f"NOT TESTED on real mail: {path} is not there")
+    with tarfile.open(path) as archive:
+        files = [member for member in archive if member.isfile()]
+        for member in files[::every]:
+            file = archive.extractfile(member)
+            assert file is not None
+            raw = file.read()
+            yield raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
+
+
+@pytest.mark.parametrize("name", ["torture", "multilingual"])
+def test_any_mail_arrives_byte_for_byte_or_is_refused_first(name: str, user: User) -> None:
+    items = [(hashlib.sha256(wire).digest(), wire) for wire in collected(name, 4)]
+    with Sink() as sink:
+        report = send(sink, user, messages=items)
+    arrived = iter(sink.messages)
+    for ended, (_, wire) in zip(report.messages, items, strict=True):
+        if ended.outcomes[0].status == "sent":
+            whole = user.message(ended.id).block + wire
+            assert next(arrived).data == whole + (b"" if whole.endswith(b"\r\n") else b"\r\n")
+        else:
+            assert ended.outcomes[0].code == 0
+            assert ended.hint
+    assert next(arrived, None) is None
+    assert report.count("sent") > 0.9 * len(items)
 
 
 # Killed at any instant
