@@ -6,6 +6,7 @@ imapclient makes the connection and does STARTTLS; what follows is asked and rea
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from archiver.imap.errors import translate
 from archiver.imap.exchange import Exchange
 from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
+from archiver.imap.stream import Stream
 from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Selected, Status
 from archiver.imap.wire import Line, fetch_items, flags_of, internal_date, uid_set
 
@@ -24,6 +26,11 @@ _CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d+)\]", re.IGNOREC
 _EXISTS = re.compile(rb"\* +(\d+) +EXISTS", re.IGNORECASE)
 _STATUS_ITEMS = re.compile(rb"(MESSAGES|UIDNEXT|UIDVALIDITY|HIGHESTMODSEQ) +(\d+)", re.IGNORECASE)
 _FETCH = b"UID FETCH %b (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
+BATCH_MESSAGES = 500
+BATCH_BYTES = 16 << 20
+# The next batch is asked for while this one arrives, so that no round trip passes in silence.
+_COMMANDS_AHEAD = 2
+_FIRST_GUESS = 1 << 15
 # STATUS commands under way at once; their answers must fit what the sockets buffer while we still send.
 _PIPELINE = 50
 
@@ -46,7 +53,7 @@ def connect(server: ImapServer, password: Callable[[], str]) -> Iterator[Connect
     try:
         with translate(name):
             secure(client, server, context)
-            exchange = Exchange(client, name)
+            exchange = Exchange(Stream(client.socket()), name)
             capabilities = log_in(client, exchange, server.user, password())
             identity = introduce(exchange) if "ID" in capabilities else ""
         connection = Connection(client, exchange, capabilities, identity)
@@ -66,9 +73,7 @@ def _hang_up(client: Any) -> None:
 class Connection:
     """What a pull needs of a server. One folder at a time is examined; not for use by several threads."""
 
-    def __init__(
-        self, client: Any, exchange: Exchange, capabilities: tuple[str, ...], identity: str
-    ) -> None:
+    def __init__(self, client: Any, exchange: Exchange, capabilities: tuple[str, ...], identity: str) -> None:
         self._client = client
         self._exchange = exchange
         self.capabilities = capabilities
@@ -160,12 +165,20 @@ class Connection:
         """
         missing = dict.fromkeys(uids)
         refused = ""
+        ahead: deque[bytes] = deque()
+        size = _Sizes()
+        left = list(uids)
         with translate(self._exchange.server):
-            for part in uid_set(list(uids)):
-                for line in self._exchange.ask(_FETCH % part.encode()):
+            while left or ahead:
+                while left and len(ahead) < _COMMANDS_AHEAD:
+                    step = size.batch()
+                    batch, left = left[:step], left[step:]
+                    ahead.extend(self._exchange.send_all([_FETCH % part for part in uid_set(batch)]))
+                for line in self._exchange.answer(ahead.popleft()):
                     message = _message(line)
                     if message and message.uid in missing:
                         del missing[message.uid]
+                        size.note(len(message.wire))
                         yield message
                 self._exchange.go_on_after(line)
                 if not self._exchange.ok(line):
@@ -190,26 +203,40 @@ class Connection:
                 reason = "" if self._exchange.ok(line) else self._exchange.words(line)
             yield found or Failed(uid, reason or refused or "the server sends no content")
 
-    def _listed(self, part: str) -> Iterator[Listed]:
+    def _listed(self, part: bytes) -> Iterator[Listed]:
         with translate(self._exchange.server):
-            for line in self._exchange.ask(b"UID FETCH %b (UID FLAGS)" % part.encode()):
+            for line in self._exchange.ask(b"UID FETCH %b (UID FLAGS)" % part):
                 items = fetch_items(line)
                 if items and (uid := _number(items, b"UID")):
                     yield Listed(uid, flags_of(items.get(b"FLAGS")))
             self._exchange.insist(line)
 
     def log_out(self) -> None:
-        """Say good-bye; what goes wrong with that no longer matters."""
+        """Say good-bye; nobody waits for the answer, and what goes wrong with it no longer matters."""
         try:
             with translate(self._exchange.server):
-                for _ in self._exchange.ask(b"LOGOUT"):
-                    pass
+                self._exchange.send(b"LOGOUT")
         except ServerError:
             pass
 
     def abandon(self) -> None:
         """Close the line at once, in the middle of whatever the server is sending."""
         _hang_up(self._client)
+
+
+class _Sizes:
+    """How many messages to ask for at once: about BATCH_BYTES, judged by those that have come."""
+
+    def __init__(self) -> None:
+        self._messages = 1
+        self._bytes = _FIRST_GUESS
+
+    def note(self, size: int) -> None:
+        self._messages += 1
+        self._bytes += size
+
+    def batch(self) -> int:
+        return max(1, min(BATCH_MESSAGES, BATCH_BYTES * self._messages // self._bytes))
 
 
 def _number(items: dict[bytes, bytes | None] | None, name: bytes) -> int | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from archiver.imap.errors import bye, refusal, stops_all
+from archiver.imap.stream import Stream
 from archiver.imap.wire import Line, read_line
 
 
@@ -15,29 +15,33 @@ class Exchange:
     `hidden` are words that no error may repeat, though a server does.
     """
 
-    def __init__(self, client: Any, server: str) -> None:
-        """`client` is imapclient's, connected; `server` is host:port."""
-        self._stream = client._imap
+    def __init__(self, stream: Stream, server: str) -> None:
+        """`server` is host:port, for errors."""
+        self.stream = stream
         self._tags = 0
         self.server = server
         self.hidden: tuple[str, ...] = ()
 
     def send(self, command: bytes) -> bytes:
         """Send a command and not wait; its tag."""
-        self._tags += 1
-        tag = b"A%d" % self._tags
-        self.raw(tag + b" " + command)
-        return tag
+        return self.send_all([command])[0]
+
+    def send_all(self, commands: Sequence[bytes]) -> list[bytes]:
+        """Send several commands at once, to be answered one after the other; their tags."""
+        tags = [b"A%d" % (self._tags + i + 1) for i in range(len(commands))]
+        self._tags += len(commands)
+        self.raw(b"\r\n".join(tag + b" " + command for tag, command in zip(tags, commands, strict=True)))
+        return tags
 
     def raw(self, line: bytes) -> None:
         """Send a line that continues a command."""
-        self._stream.send(line + b"\r\n")
+        self.stream.send(line + b"\r\n")
 
     def answer(self, tag: bytes) -> Iterator[Line]:
         """Lines up to and with the tagged one."""
         end = tag + b" "
         while True:
-            line = read_line(self._stream)
+            line = read_line(self.stream)
             yield line
             if line.text.startswith(end):
                 return

@@ -12,9 +12,7 @@ from archiver.imap.names import readable
 from archiver.imap.types import Mailbox
 from archiver.imap.wire import Line, Value, values
 
-_LIST = re.compile(
-    rb'\* +LIST +\(([^)]*)\) +("(?:[^"\\]|\\.)*"|\S+) +(.*?)\s*\Z', re.IGNORECASE | re.DOTALL
-)
+_LIST = re.compile(rb'\* +LIST +\(([^)]*)\) +("(?:[^"\\]|\\.)*"|\S+) +(.*?)\s*\Z', re.IGNORECASE | re.DOTALL)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _NAMESPACE = re.compile(rb"\* +NAMESPACE +(.*)", re.IGNORECASE | re.DOTALL)
 _SPECIAL = re.compile(r"\\(all|archive|drafts|flagged|junk|sent|trash|important)", re.IGNORECASE)

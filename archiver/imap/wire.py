@@ -145,19 +145,19 @@ def internal_date(value: bytes | None) -> int | None:
         return None
 
 
-def uid_set(uids: list[int]) -> Iterator[str]:
+def uid_set(uids: list[int]) -> Iterator[bytes]:
     """Ascending UIDs as sequence sets such as `1:5,9`, each short enough for the strictest server."""
-    part: list[str] = []
+    part: list[bytes] = []
     length = 0
     for first, last in _runs(uids):
-        text = str(first) if first == last else f"{first}:{last}"
+        text = b"%d" % first if first == last else b"%d:%d" % (first, last)
         if length + len(text) > 4000:
-            yield ",".join(part)
+            yield b",".join(part)
             part, length = [], 0
         part.append(text)
         length += len(text) + 1
     if part:
-        yield ",".join(part)
+        yield b",".join(part)
 
 
 def _runs(uids: list[int]) -> Iterator[tuple[int, int]]:

@@ -114,10 +114,3 @@ def compare(
 def keywords(flags: Iterable[str]) -> str:
     """The flags that are no system flags, sorted, with spaces between."""
     return " ".join(sorted(flag for flag in flags if not flag.startswith("\\")))
-
-
-def batches(uids: Sequence[int], mean_size: float) -> Iterable[Sequence[int]]:
-    """UIDs in bunches for one FETCH each, of about BATCH_BYTES when messages have `mean_size` bytes."""
-    step = max(1, min(BATCH_MESSAGES, int(BATCH_BYTES / max(mean_size, 1))))
-    for start in range(0, len(uids), step):
-        yield uids[start : start + step]

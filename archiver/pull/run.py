@@ -273,19 +273,14 @@ class _Pull:
         self.progress.expect(self.account.name, folder.name, len(uids))
         filing = Filing(self.ledger, folder, self.now(), self.fault)
         try:
-            rest = uids
-            while rest:
-                mean = filing.bytes / filing.stored if filing.stored else 65536
-                batch = next(iter(plan.batches(rest, mean)))
-                self._fetch_batch(folder, batch, filing, report)
-                rest = rest[len(batch) :]
+            self._fetch_into(folder, uids, filing, report)
             filing.flush()
         finally:
             filing.close()
             report.stored, report.bytes, report.documents = filing.stored, filing.bytes, filing.documents
             report.linked, report.claimed = filing.linked, filing.claimed
 
-    def _fetch_batch(self, folder: Folder, uids: Sequence[int], filing: Filing, report: FolderReport) -> None:
+    def _fetch_into(self, folder: Folder, uids: Sequence[int], filing: Filing, report: FolderReport) -> None:
         try:
             for message in self.connection.fetch(uids):
                 if isinstance(message, Failed):

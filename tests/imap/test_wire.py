@@ -237,7 +237,7 @@ class TestInternalDate:
 
 class TestUidSet:
     def test_runs(self) -> None:
-        assert list(uid_set([1, 2, 3, 5, 7, 8])) == ["1:3,5,7:8"]
+        assert list(uid_set([1, 2, 3, 5, 7, 8])) == [b"1:3,5,7:8"]
 
     def test_nothing(self) -> None:
         assert list(uid_set([])) == []
@@ -258,8 +258,8 @@ def expanded(parts: object) -> list[int]:
     """The UIDs of sequence sets, each part seen to be ascending."""
     uids: list[int] = []
     for part in parts:  # type: ignore[attr-defined]
-        for span in part.split(","):
-            first, _, last = span.partition(":")
+        for span in part.split(b","):
+            first, _, last = span.partition(b":")
             uids += range(int(first), int(last or first) + 1)
     assert all(a < b for a, b in pairwise(uids))
     return uids
