@@ -76,7 +76,7 @@ def _broken_fields(block: bytes) -> tuple[Fields, int]:
         if field:
             fields.append((field[1].decode("utf-8", "replace"), [line[field.end() :]]))
         elif not line:
-            return _decoded(fields), offset + 1  # a blank line that had carriage returns too many
+            return _decoded(fields), block.find(b"\n", offset) + 1  # a blank line, with carriage returns
         elif offset == 0 and line.startswith((b"From ", b">From ")):
             continue
         elif offset > last_known:

@@ -18,7 +18,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 def attachment_name(disposition: Mapping[str, str], content_type: Mapping[str, str], hint: str = "") -> str:
     """The decoded file name of a part, "" when it has none: Content-Disposition first, then Content-Type."""
     raw = disposition.get("filename") or content_type.get("name") or disposition.get("name") or ""
-    return decode_phrase(raw[:4096], hint)
+    return decode_phrase(raw[:2048], hint)
 
 
 def safe_filename(name: str, fallback: str) -> str:

@@ -24,8 +24,8 @@ _BREAK, _BLOCK, _PARAGRAPH = "\n", "\x01", "\x02"
 _END = re.compile(f"([{_BREAK}{_BLOCK}{_PARAGRAPH}])")
 _PARAGRAPHS = "blockquote dl h1 h2 h3 h4 h5 h6 hr ol p pre table textarea ul"
 _BLOCKS = (
-    "address article aside body caption center dd div dt fieldset figcaption figure footer form header legend li"
-    " main nav option section tbody tfoot thead tr"
+    "address article aside body caption center dd div dt fieldset figcaption figure footer form header legend"
+    " li main nav option section tbody tfoot thead tr"
 )
 _INSTEAD = {
     **dict.fromkeys(_PARAGRAPHS.split(), _PARAGRAPH),

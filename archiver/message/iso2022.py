@@ -14,6 +14,7 @@ _ESCAPE = re.compile(rb"\x1b(?:(\$?[()*+,./-]?)([@-Z])|N)|\x0e|\x0f")
 # Two a line in four megabytes of text; what is beyond is read in the last set.
 _MAX_ESCAPES = 100_000
 _HIGH = bytes(c | 0x80 if 0x21 <= c <= 0x7E else c for c in range(256))
+_BROKEN = "\x80"  # a byte that cp932 leaves as it is and never gives for a pair
 _G0 = (b"$", b"$(", b"(")
 _G1 = (b"$)", b")", b"-")
 _G2 = (b"$*", b"*", b".")
@@ -79,7 +80,7 @@ def _jis(euc: bytes) -> str:
     try:
         return euc.decode("euc_jp")
     except UnicodeDecodeError:
-        return _shift_jis(euc).decode("cp932", "replace")
+        return _shift_jis(euc).decode("cp932", "replace").replace(_BROKEN, "\ufffd")
 
 
 def _shift_jis(euc: bytes) -> bytes:
@@ -88,7 +89,7 @@ def _shift_jis(euc: bytes) -> bytes:
     while position < len(euc):
         pair = euc[position : position + 2]
         if pair[0] < 0xA1 or len(pair) < 2 or pair[1] < 0xA1:
-            out.append(pair[0] if pair[0] < 0x80 else 0x80)
+            out.append(pair[0] if pair[0] < 0x80 else ord(_BROKEN))
             position += 1
             continue
         row, cell = pair[0] - 0xA1, pair[1] - 0xA1

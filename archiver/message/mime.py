@@ -28,7 +28,7 @@ _MAX_DECODED = 64 << 20
 _MESSAGE_TYPES = frozenset({"message/rfc822", "message/global", "message/news"})
 _TYPE = re.compile(r"[a-z0-9][!-.0-~]{0,100}/[!-.0-~]{1,100}\Z")
 _BEFORE_HEADER = re.compile(rb"(?:\xef\xbb\xbf|[ \t]*+[\r\n]){1,1000}+(?=[!-9;-~]{1,200}[ \t]*:)")
-_LIKELY_BOUNDARY = re.compile(rb"\n--([^\s-][^\r\n]{1,200}?)[ \t]*\r*\n(?=content-)", re.IGNORECASE)
+_LIKELY_BOUNDARY = re.compile(rb"\n--([^\s-][^\r\n]{1,200}+)\r*\n(?=content-)", re.IGNORECASE)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -122,6 +122,7 @@ def _part(
         children = tuple(
             _part(data, first, last, _below(number, index), depth + 1, budget, default=inner)
             for index, (first, last) in enumerate(ranges, 1)
+            if budget.parts > 0
         )
         type_ = type_ if children else "text/plain"
     elif type_ in _MESSAGE_TYPES or (type_ == "message/partial" and params.get("number", "1") == "1"):
@@ -206,4 +207,4 @@ def _without_line_end(data: bytes, first: int, at: int) -> int:
 def _guessed(data: bytes, start: int, end: int, budget: _Budget) -> list[tuple[int, int]]:
     """With no usable boundary parameter: the first line that looks like a delimiter before a part."""
     likely = _LIKELY_BOUNDARY.search(data, max(0, start - 1), end)
-    return _ranges(data, likely[1], start, end, budget) if likely else []
+    return _ranges(data, likely[1].rstrip(), start, end, budget) if likely else []

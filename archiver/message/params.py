@@ -38,7 +38,7 @@ def parse_parameters(value: str) -> tuple[str, Mapping[str, str]]:
 @lru_cache(maxsize=1024)
 def _parsed(value: str) -> tuple[str, Mapping[str, str]]:
     found = _VALUE.match(value)
-    position = value.find(";")
+    position = found.end() if found else 0
     plain: dict[str, str] = {}
     extended: dict[str, _Pieces] = {}
     while 0 <= position < len(value) and len(plain) + len(extended) < _MAX_PARAMETERS:
