@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import DiskFullError, StoreError
-from archiver.store.layout import sync_directory
+from archiver.store.layout import make_directory, sync_directory
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _NAME = re.compile(
-    r"(?P<received>-?\d+)\.(?P<digest>[0-9a-f]{32})\.archiver"
-    r",S=(?P<size>\d+)(?:,W=(?P<wire>\d+))?(?:,V=(?P<uidvalidity>\d+),U=(?P<uid>\d+))?"
-    r"(?::2,(?P<flags>[A-Za-z]*))?\Z"
+    r"(?P<received>-?\d{1,19})\.(?P<digest>[0-9a-f]{32})\.archiver"
+    r",S=(?P<size>\d{1,19})(?:,W=(?P<wire>\d{1,19}))?(?:,V=(?P<uidvalidity>\d{1,10}),U=(?P<uid>\d{1,10}))?"
+    r"(?::2,(?P<flags>[A-Za-z]*))?\Z",
+    re.ASCII,
 )
 # RFC 9051, 2.3.2 -> the letters of the Maildir convention.
 _LETTERS = {"\\draft": "D", "\\flagged": "F", "\\answered": "R", "\\seen": "S", "\\deleted": "T"}
@@ -57,6 +58,8 @@ def parse_name(file_name: str) -> tuple[Name, str] | None:
         int(match[group]) if match[group] else None for group in ("wire", "uidvalidity", "uid")
     )
     name = Name(int(match["received"]), match["digest"], int(match["size"]), wire, uidvalidity, uid)
+    if str(name) != file_name.partition(":")[0]:
+        return None  # written otherwise (a leading zero), so not by us
     return name, match["flags"] or ""
 
 
@@ -129,12 +132,15 @@ class Group:
         self._new.append((file_name, data, received))
 
     def link(self, source: str, file_name: str) -> bool:
-        """Let cur/`file_name` be the same file as `source`; False when the file system will not have it."""
+        """Let cur/`file_name` be the same file as `source`; False when the file system will not have it.
+
+        A file of that name with other content is left to `add`, which replaces it.
+        """
         target = os.path.join(self.folder, "cur", file_name)
         try:
             os.link(source, target)
         except FileExistsError:
-            return os.path.samefile(source, target) or os.path.getsize(source) == os.path.getsize(target)
+            return os.path.samefile(source, target) or _content(source) == _content(target)
         except OSError as exc:
             if exc.errno in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.ENOENT):
                 return False
@@ -143,42 +149,56 @@ class Group:
 
     def commit(self, pool: ThreadPoolExecutor, step: Callable[[str], None]) -> None:
         """Make the group durable; `step` is called with a name between the steps."""
+        cur, tmp = (os.path.join(self.folder, sub) for sub in ("cur", "tmp"))
+        # Programs that copy trees leave empty directories behind.
+        make_directory(cur)
+        make_directory(tmp)
         moves: list[tuple[str, str]] = []
-        descriptors: list[int] = []
         try:
             for file_name, data, received in self._new:
-                path = os.path.join(self.folder, "tmp", file_name.partition(":")[0])
-                descriptors.append(_write(path, data, received))
-                moves.append((path, os.path.join(self.folder, "cur", file_name)))
+                path = os.path.join(tmp, file_name.partition(":")[0])
+                moves.append((path, os.path.join(cur, file_name)))
+                _write(path, data, received)
                 step("written")
-            list(pool.map(os.fsync, descriptors))
+            list(pool.map(_sync, [path for path, _ in moves]))
+            step("synced")
+            while moves:
+                os.rename(*moves[-1])
+                moves.pop()
         except BaseException:
             for path, _ in moves:
-                os.unlink(path)
+                if os.path.exists(path):
+                    os.unlink(path)
             raise
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        step("synced")
-        for path, target in moves:
-            os.rename(path, target)
         step("moved")
-        sync_directory(os.path.join(self.folder, "cur"))
+        sync_directory(cur)
 
 
-def _write(path: str, data: bytes, received: int) -> int:
-    """A file written and dated, not yet durable; its open descriptor."""
+def _write(path: str, data: bytes, received: int) -> None:
+    """A file written and dated, not yet durable."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
         os.utime(descriptor, (received, received))
-    except BaseException:
+    finally:
         os.close(descriptor)
-        os.unlink(path)
-        raise
-    return descriptor
+
+
+def _sync(path: str) -> None:
+    # Opened anew: a descriptor kept for each file of a group, in each account, would pass the usual limit
+    # of 1024. An error of writing back that nobody saw yet is told to whoever opens the file next.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def sync_pool() -> ThreadPoolExecutor:
@@ -190,9 +210,14 @@ def sync_pool() -> ThreadPoolExecutor:
 
 def sweep(folder: str) -> None:
     """Remove our unfinished files from tmp/; the caller holds the account's lock, so nobody writes them."""
-    for entry in os.scandir(os.path.join(folder, "tmp")):
-        if parse_name(entry.name):
-            os.unlink(entry.path)
+    try:
+        entries = os.scandir(os.path.join(folder, "tmp"))
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            if parse_name(entry.name):
+                os.unlink(entry.path)
 
 
 def files(folder: str) -> Iterator[tuple[Name, str, str]]:
@@ -219,15 +244,24 @@ class Finder:
         hint = os.path.join(folder, "cur", f"{base}:2,{flags}")
         if os.path.exists(hint):
             return hint
-        return self._listing(folder).get(base)
+        found = self._listing(folder).get(base)
+        if found and not os.path.exists(found):
+            # Renamed again within one tick of the clock that dates directories.
+            del self._listings[folder]
+            found = self._listing(folder).get(base)
+        return found
 
     def _listing(self, folder: str) -> dict[str, str]:
-        try:
-            stamp = sum(os.stat(os.path.join(folder, sub)).st_mtime_ns for sub in ("cur", "new"))
-        except FileNotFoundError:
-            return {}
+        stamp = sum(_changed(os.path.join(folder, sub)) for sub in ("cur", "new"))
         known = self._listings.get(folder)
         if known is None or known[0] != stamp:
             known = stamp, {str(name): path for name, _, path in files(folder)}
             self._listings[folder] = known
         return known[1]
+
+
+def _changed(directory: str) -> int:
+    try:
+        return os.stat(directory).st_mtime_ns
+    except FileNotFoundError:
+        return 0
