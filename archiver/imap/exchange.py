@@ -37,6 +37,12 @@ class Exchange:
         """Send a line that continues a command."""
         self.stream.send(line + b"\r\n")
 
+    def compress(self) -> None:
+        """COMPRESS=DEFLATE (RFC 4978), while no command is under way; a server that says NO is left alone."""
+        *_, line = self.ask(b"COMPRESS DEFLATE")
+        if self.ok(line):
+            self.stream.compress()
+
     def answer(self, tag: bytes) -> Iterator[Line]:
         """Lines up to and with the tagged one."""
         end = tag + b" "

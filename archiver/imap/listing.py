@@ -13,6 +13,7 @@ from archiver.imap.types import Mailbox
 from archiver.imap.wire import Line, Value, values
 
 _LIST = re.compile(rb'\* +LIST +\(([^)]*)\) +("(?:[^"\\]|\\.)*"|\S+) +(.*?)\s*\Z', re.IGNORECASE | re.DOTALL)
+_STATUS = re.compile(rb"\* +STATUS +(.*?)\s*\([^()]*\)\s*\Z", re.IGNORECASE | re.DOTALL)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _NAMESPACE = re.compile(rb"\* +NAMESPACE +(.*)", re.IGNORECASE | re.DOTALL)
 _SPECIAL = re.compile(r"\\(all|archive|drafts|flagged|junk|sent|trash|important)", re.IGNORECASE)
@@ -37,6 +38,12 @@ def mailbox(line: Line) -> Mailbox | None:
         special=tuple(word for word in words if _SPECIAL.fullmatch(word)),
         selectable=not {word.lower() for word in words} & {"\\noselect", "\\nonexistent"},
     )
+
+
+def status_name(line: Line) -> str | None:
+    """Whose STATUS an answer tells, by raw name; None for any other line."""
+    match = _STATUS.match(line.text)
+    return _name(match[1], line.literals).decode("latin-1") if match else None
 
 
 def _name(text: bytes, literals: list[bytes]) -> bytes:

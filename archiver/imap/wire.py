@@ -7,7 +7,7 @@ and a closing line, and is read as that. Tolerant where servers are loose, stric
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Protocol
 
@@ -145,7 +145,13 @@ def internal_date(value: bytes | None) -> int | None:
         return None
 
 
-def uid_set(uids: list[int]) -> Iterator[bytes]:
+def number(items: dict[bytes, bytes | None] | None, name: bytes) -> int | None:
+    """The number an item holds; None when it is not there or no number."""
+    value = items.get(name) if items else None
+    return int(value) if value and value.isdigit() else None
+
+
+def uid_set(uids: Sequence[int]) -> Iterator[bytes]:
     """Ascending UIDs as sequence sets such as `1:5,9`, each short enough for the strictest server."""
     part: list[bytes] = []
     length = 0
@@ -160,7 +166,7 @@ def uid_set(uids: list[int]) -> Iterator[bytes]:
         yield b",".join(part)
 
 
-def _runs(uids: list[int]) -> Iterator[tuple[int, int]]:
+def _runs(uids: Sequence[int]) -> Iterator[tuple[int, int]]:
     start = last = None
     for uid in uids:
         if last is not None and uid == last + 1:

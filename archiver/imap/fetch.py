@@ -1,0 +1,129 @@
+"""Whole messages off the examined mailbox, as they arrive, the next batch asked for while one comes in."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from archiver.imap.exchange import Exchange
+from archiver.imap.types import Failed, Fetched, Listed
+from archiver.imap.wire import Line, fetch_items, flags_of, internal_date, number, uid_set
+
+BATCH_MESSAGES = 500
+BATCH_BYTES = 16 << 20
+_FETCH = b"UID FETCH %b (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
+# While one batch arrives the next is asked for, so that no round trip passes in silence.
+_COMMANDS_AHEAD = 2
+_FIRST_GUESS = 1 << 15
+# A line slower than this (bytes a second) gains by compression; a faster one waits for the server's deflate.
+_WORTH_COMPRESSING = 10 << 20
+_ENOUGH_TO_JUDGE = 1 << 20
+
+
+def fetch(
+    exchange: Exchange, uids: Sequence[int], *, may_compress: bool = False
+) -> Iterator[Fetched | Failed]:
+    """Whole messages for ascending `uids`.
+
+    Matched by UID: items come in any order and among answers nobody asked for. What the server leaves
+    out, or answers with NO, is asked for one by one; what it then still has and does not hand out is
+    Failed. What was expunged meanwhile is neither. With `may_compress` the line is measured on the first
+    messages, and compressed from there on when it is slow.
+    """
+    missing = dict.fromkeys(uids)
+    refused = ""
+    ahead: deque[bytes] = deque()
+    pace = _Pace()
+    start = 0
+    while start < len(uids) or ahead:
+        if may_compress and not ahead and pace.is_slow():
+            exchange.compress()
+            may_compress = False
+        # Compression begins between two commands: while that is open, nothing is asked for ahead.
+        while start < len(uids) and len(ahead) < (1 if may_compress and not pace.judged else _COMMANDS_AHEAD):
+            batch = uids[start : start + pace.batch()]
+            start += len(batch)
+            ahead.extend(exchange.send_all([_FETCH % part for part in uid_set(batch)]))
+        for line in exchange.answer(ahead.popleft()):
+            message = _message(line)
+            if message and message.uid in missing:
+                del missing[message.uid]
+                pace.note(len(message.wire))
+                yield message
+        exchange.go_on_after(line)
+        if not exchange.ok(line):
+            refused = exchange.words(line)
+    if missing:
+        yield from _one_by_one(exchange, list(missing), refused)
+
+
+def _one_by_one(exchange: Exchange, uids: list[int], refused: str) -> Iterator[Fetched | Failed]:
+    there: set[int] = set()
+    for part in uid_set(uids):
+        for line in exchange.ask(b"UID FETCH %b (UID FLAGS)" % part):
+            if listed := listed_in(line):
+                there.add(listed.uid)
+        exchange.insist(line)
+    for uid in uids:
+        if uid not in there:
+            continue
+        found: Fetched | None = None
+        for line in exchange.ask(_FETCH % str(uid).encode()):
+            message = _message(line)
+            if message and message.uid == uid:
+                found = message
+        exchange.go_on_after(line)
+        reason = "" if exchange.ok(line) else exchange.words(line)
+        yield found or Failed(uid, reason or refused or "the server sends no content")
+
+
+def listed_in(line: Line) -> Listed | None:
+    """UID and flags in a FETCH answer; None for any other line."""
+    items = fetch_items(line)
+    uid = number(items, b"UID")
+    if items is None or not uid or b"FLAGS" not in items:
+        return None
+    return Listed(uid, flags_of(items[b"FLAGS"]))
+
+
+def _message(line: Line) -> Fetched | None:
+    """The message in a FETCH answer; None without UID or body; an empty body is none (Exchange)."""
+    items = fetch_items(line)
+    uid = number(items, b"UID")
+    if not items or not uid:
+        return None
+    wire = items.get(b"BODY[]")
+    if not wire:
+        return None
+    return Fetched(uid, flags_of(items.get(b"FLAGS")), internal_date(items.get(b"INTERNALDATE")), wire)
+
+
+class _Pace:
+    """How large the messages are and how fast they come, judged by those that have come."""
+
+    def __init__(self) -> None:
+        self._messages = 1
+        self._bytes = _FIRST_GUESS
+        self._begun = 0.0
+
+    def note(self, size: int) -> None:
+        if not self._begun:
+            # From the first message's end on, so that the round trip before it does not count.
+            self._begun = time.monotonic()
+        else:
+            self._bytes += size
+            self._messages += 1
+
+    def batch(self) -> int:
+        """Messages to ask for at once, about BATCH_BYTES; few while the line is being judged."""
+        limit = BATCH_BYTES if self.judged else _ENOUGH_TO_JUDGE * 2
+        return max(1, min(BATCH_MESSAGES, limit * self._messages // self._bytes))
+
+    @property
+    def judged(self) -> bool:
+        return self._bytes > _ENOUGH_TO_JUDGE
+
+    def is_slow(self) -> bool:
+        seconds = time.monotonic() - self._begun
+        return self.judged and self._bytes < _WORTH_COMPRESSING * seconds
