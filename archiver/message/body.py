@@ -154,13 +154,13 @@ def _text(reader: _Reader, part: Part) -> list[_Text]:
 
 
 def _within_room(reader: _Reader, part: Part) -> bytes:
-    """The encoded text, cut at a line end to what may still be read."""
-    end = part.end
-    if end - part.start > reader.room:
-        cut = part.data.rfind(b"\n", part.start, part.start + reader.room)
-        end = cut + 1 if cut >= 0 else part.start + reader.room
-    reader.room -= end - part.start
-    return part.data[part.start : end]
+    """The encoded text; what is too long is cut at a line end, and nothing is read after it."""
+    if part.end - part.start <= reader.room:
+        reader.room -= part.end - part.start
+        return part.body
+    end = part.start + reader.room
+    reader.room = 0
+    return part.data[part.start : part.data.rfind(b"\n", part.start, end) + 1 or end]
 
 
 def _meta_charset(data: bytes) -> str:

@@ -62,11 +62,11 @@ def attachment_bytes(raw: bytes, part: str) -> bytes:
     Raises NotFoundError when the message has no such part. Text is not converted: its bytes are
     as they were sent.
     """
-    number, _, file = part.partition(".uu")
+    number, uu, file = part.partition(".uu")
     for found in read_structure(raw).walk():
         if found.number != number or not number:
             continue
-        if not file:
+        if not uu:
             return found.content()
         content = found.content()
         files = find_uu(content)
