@@ -195,7 +195,7 @@ class Archive:
         from archiver.pull import pull
 
         with self._lock(f"account-{account.name}", "sync"), Ledger(self.root) as ledger:
-            ledger.identify(account.name, account.imap.host, account.imap.user)
+            other = ledger.identify(account.name, account.imap.host, account.imap.user)
             ledger.started(account.name, time.time())
             try:
                 with connect(account.imap, self._password(account)) as connection:
@@ -206,6 +206,7 @@ class Archive:
                 exc.account = exc.account or account.name
                 ledger.finished(account.name, time.time(), exc.message)
                 raise
+            report.other_mailbox = other
             ledger.finished(account.name, time.time(), None if report.complete else "some messages failed")
             return report
 

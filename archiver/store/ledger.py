@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from archiver.errors import DamagedError, DiskFullError, StoreError
+from archiver.errors import DamagedError, DiskFullError, LockedError, StoreError
 from archiver.store.layout import ledger_path, make_directory
 from archiver.store.maildir import disk_errors
 from archiver.store.records import (
@@ -40,6 +40,15 @@ from archiver.store.records import (
 )
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
+
+_MOVE_AWAY = "move it away; the next sync rebuilds it from the mail"
+# A limit on file sizes and a full disk under the shared memory look like any other error of writing.
+_FULL = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
 
 
 class Ledger:
@@ -57,6 +66,14 @@ class Ledger:
         self._path = path
         with self._translate():
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None, cached_statements=256)
+        try:
+            self._open()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self) -> None:
+        with self._translate():
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.create_function("casefold", 1, str.casefold, deterministic=True)
@@ -72,7 +89,7 @@ class Ledger:
         if version:
             raise DamagedError(
                 f"{self._path} is of format {version}, this program knows {VERSION}",
-                hint="move it away; the next sync rebuilds it from the mail",
+                hint=_MOVE_AWAY,
             )
         with self.transaction():
             if self._one("PRAGMA user_version")[0] == 0:
@@ -102,18 +119,21 @@ class Ledger:
     def _translate(self) -> Iterator[None]:
         try:
             yield
+        except sqlite3.ProgrammingError:
+            raise  # our mistake, not the file's
         except sqlite3.OperationalError as exc:
-            code = exc.sqlite_errorcode & 0xFF
-            if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # none: text that is no UTF-8
+            if code in _FULL:
                 raise DiskFullError(
                     f"cannot write {self._path}: {exc}", hint="make room and try again"
                 ) from exc
-            raise StoreError(f"cannot use {self._path}: {exc}", hint="check its permissions") from exc
+            if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise LockedError(f"{self._path} is in use by another run", hint="try again later") from exc
+            if code != sqlite3.SQLITE_CORRUPT:
+                raise StoreError(f"cannot use {self._path}: {exc}", hint="check its permissions") from exc
+            raise DamagedError(f"{self._path} is damaged", hint=_MOVE_AWAY) from exc
         except sqlite3.DatabaseError as exc:
-            raise DamagedError(
-                f"{self._path} is damaged: {exc}",
-                hint="move it away; the next sync rebuilds it from the mail",
-            ) from exc
+            raise DamagedError(f"{self._path} is damaged: {exc}", hint=_MOVE_AWAY) from exc
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -145,7 +165,10 @@ class Ledger:
     # Accounts
 
     def identify(self, account: str, host: str, user: str) -> bool:
-        """Remember whose mailbox `account` is. Another host or user opens new epochs: True then."""
+        """Remember whose mailbox `account` is. Another host or user opens new epochs: True then.
+
+        A ledger that was rebuilt does not know whose it was, and takes the word of the first to come.
+        """
         row = self._rows("SELECT host, user FROM account WHERE name = ?", account)
         if row and row[0] == (host, user):
             return False
@@ -155,7 +178,8 @@ class Ledger:
                 " ON CONFLICT (name) DO UPDATE SET host = excluded.host, user = excluded.user",
                 (account, host, user),
             )
-            self._db.execute("UPDATE folder SET uidvalidity = 0 WHERE account = ?", (account,))
+            if row:
+                self._db.execute("UPDATE folder SET uidvalidity = 0 WHERE account = ?", (account,))
         return bool(row)
 
     def started(self, account: str, now: float) -> None:
@@ -302,9 +326,11 @@ class Ledger:
     def add_places(self, folder: Folder, new: Sequence[NewPlace], claimed: Iterable[int] = ()) -> int:
         """Know stored messages, in one transaction; `claimed` places of earlier epochs become them.
 
-        Returns how many documents were new. A failure recorded for one of the UIDs is forgotten.
+        Returns how many documents were new. A failure recorded for one of the UIDs is forgotten. The index
+        hears of a document that is new, had no place, or whose oldest place is another now: its date may be.
         """
         with self.transaction():
+            oldest = self._oldest([place.key for place in new])
             self._db.executemany("DELETE FROM place WHERE id = ?", ((i,) for i in claimed))
             before = self._number("SELECT coalesce(max(id), 0) FROM document")
             self._db.executemany(
@@ -322,12 +348,25 @@ class Ledger:
                 " keywords = excluded.keywords, gone = 0",
                 ((p.uid, p.key, p.received, p.file, p.flags, p.keywords) for p in new),
             )
+            if oldest:
+                now = self._oldest([*oldest])
+                self._touch(key for key, received in oldest.items() if now[key] != received)
             if self._rows("SELECT 1 FROM failed WHERE folder = ? LIMIT 1", folder.id):
                 self._db.executemany(
                     "DELETE FROM failed WHERE folder = ? AND epoch = ? AND uid = ?",
                     ((folder.id, folder.epoch, place.uid) for place in new),
                 )
         return fresh
+
+    def _oldest(self, keys: Sequence[bytes]) -> dict[bytes, int | None]:
+        """The documents among these, and the INTERNALDATE of their oldest place; None when they have none."""
+        marks = ",".join("?" * len(keys))
+        rows = self._rows(
+            "SELECT d.key, min(p.received) FROM document d LEFT JOIN place p ON p.document = d.id"
+            f" WHERE d.key IN ({marks}) GROUP BY d.id",
+            *keys,
+        )
+        return dict(rows)
 
     def add_earlier(self, folder: Folder, found: Sequence[NewPlace]) -> None:
         """Know files whose UIDs mean nothing today: of an earlier epoch (0), or imported (-1).
@@ -463,10 +502,12 @@ class Ledger:
     def touch(self, keys: Iterable[bytes]) -> None:
         """Ask the index to look at these documents again."""
         with self.transaction():
-            self._db.executemany(
-                "INSERT INTO change (document) SELECT id FROM document WHERE key = ?",
-                ((key,) for key in keys),
-            )
+            self._touch(keys)
+
+    def _touch(self, keys: Iterable[bytes]) -> None:
+        self._db.executemany(
+            "INSERT INTO change (document) SELECT id FROM document WHERE key = ?", ((key,) for key in keys)
+        )
 
     def _select(self, kind: type[_Row], rest: str, *values: object) -> list[_Row]:
         rows = self._rows(f"SELECT {', '.join(kind.__struct_fields__)} FROM {rest}", *values)
