@@ -27,8 +27,9 @@ from archiver.errors import (
 from archiver.imap import Connection, Mailbox, connect
 from tests.imap.conftest import PASSWORD, Connect, ServerFor
 from tests.servers.dovecot import Dovecot, User, free_ports
+from tests.servers.honest import Command
 from tests.servers.pymap import Mail, Pymap
-from tests.servers.scripted import Command, ScriptedServer, Session, bye, cut, edit, reply, stall
+from tests.servers.scripted import ScriptedServer, Session, bye, cut, edit, reply, stall
 from tests.servers.tls import Authority, Certificate, self_signed
 
 HELLO = b"From: a@example.org\r\nSubject: hello\r\n\r\nHello\r\n"

@@ -13,7 +13,8 @@ from archiver.errors import ArchiverError, FolderError, ProtocolError, Unavailab
 from archiver.imap import Connection, Fetched, Mailbox
 from archiver.pull.plan import choose
 from tests.imap.conftest import PASSWORD, Connect
-from tests.servers.scripted import Command, ScriptedServer, Session, before, edit, reply
+from tests.servers.honest import Command
+from tests.servers.scripted import ScriptedServer, Session, before, edit, reply
 
 INBOX = Mailbox("INBOX", "INBOX", "/")
 NOON = datetime(2021, 3, 4, 12, 0, 5, tzinfo=UTC)
@@ -44,9 +45,7 @@ def inbox(server: ScriptedServer, log_in: Connect) -> Connection:
 
 def bodies(connection: Connection, uids: range | list[int] = range(1, 11)) -> dict[int, bytes | str]:
     """UID -> content, or the reason why there is none."""
-    return {
-        m.uid: m.wire if isinstance(m, Fetched) else m.reason for m in connection.fetch(list(uids))
-    }
+    return {m.uid: m.wire if isinstance(m, Fetched) else m.reason for m in connection.fetch(list(uids))}
 
 
 def asks_for_bodies(command: Command) -> bool:
@@ -55,9 +54,12 @@ def asks_for_bodies(command: Command) -> bool:
 
 def of(uid: int) -> Callable[[Command], bool]:
     """Whether a FETCH asks for the content of this message, among others or alone."""
-    return lambda command: asks_for_bodies(command) and any(
-        int(first) <= uid <= int(last or first)
-        for first, last in re.findall(r"(\d+)(?::(\d+))?", command.text(0))
+    return lambda command: (
+        asks_for_bodies(command)
+        and any(
+            int(first) <= uid <= int(last or first)
+            for first, last in re.findall(r"(\d+)(?::(\d+))?", command.text(0))
+        )
     )
 
 
@@ -110,9 +112,7 @@ def test_5_yahoo_fails_after_some_of_them(server: ScriptedServer, inbox: Connect
 @pytest.mark.parametrize(
     "nothing", [b"", b"* 4 FETCH (UID 4 BODY[] NIL)\r\n", b'* 4 FETCH (UID 4 BODY[] "")\r\n']
 )
-def test_6_exchange_completes_with_no_data(
-    server: ScriptedServer, inbox: Connection, nothing: bytes
-) -> None:
+def test_6_exchange_completes_with_no_data(server: ScriptedServer, inbox: Connection, nothing: bytes) -> None:
     def hollow(answer: bytes) -> bytes:
         return re.sub(rb"\* 4 FETCH .*?\r\n\r\n\r\n\)\r\n", lambda match: nothing, answer, flags=re.DOTALL)
 

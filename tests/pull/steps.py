@@ -1,0 +1,55 @@
+"""What tests of pulling do to servers and archives."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from archiver.archive.repair import repair
+from archiver.search.index import open_index
+from archiver.store.layout import index_path
+from archiver.store.ledger import Ledger
+from archiver.store.rebuild import rebuild
+from archiver.verify import verify
+from tests.pull.conftest import Archive, mail
+from tests.servers.dovecot import User
+from tests.servers.fake import FakeServer
+
+Messages = dict[tuple[str, int], bytes]
+NOON = datetime(2021, 3, 4, 12, 0, 5, tzinfo=UTC)
+
+
+def delivered(mailbox: User, *numbers: int, folder: str = "INBOX") -> Messages:
+    """Messages put into a folder of Dovecot's."""
+    return {(folder, mailbox.save(mail(number), folder, date=NOON)): mail(number) for number in numbers}
+
+
+def loaded(*numbers: int, condstore: bool = True) -> FakeServer:
+    """A fake server with these messages in INBOX."""
+    server = FakeServer(condstore=condstore)
+    for number in numbers:
+        server.folder().add(mail(number))
+    return server
+
+
+def fetches(asked: list[tuple[object, ...]]) -> list[object]:
+    """The UIDs whose content was asked for."""
+    return [uid for call in asked if call[0] == "fetch" for uid in call[2:]]
+
+
+def lose_ledger(archive: Archive) -> None:
+    """Delete the ledger and make it anew from the files."""
+    for path in archive.path.glob("ledger.sqlite3*"):
+        path.unlink()
+    with Ledger(archive.root) as ledger:
+        rebuild(ledger)
+        ledger.rebuilt()
+
+
+def mended(archive: Archive) -> set[str]:
+    """`verify --repair`, without the pull that follows it."""
+    with Ledger(archive.root) as ledger:
+        index = open_index(index_path(archive.root))
+        try:
+            return repair(ledger, index, verify(ledger, index).findings)
+        finally:
+            index.close()

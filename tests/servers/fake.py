@@ -1,0 +1,170 @@
+r"""An IMAP server without IMAP: mailboxes in memory, and a connection that behaves as `archiver.imap` does.
+
+    server = FakeServer()
+    server.folder("INBOX").add(b"Subject: hello\r\n\r\nhello\r\n", {"\\Seen"})
+    pull(account, server.connect(), ledger)
+
+Quick enough for thousands of pulls. What only a real line shows (syntax, TLS, cuts inside a literal) is not
+here: take `scripted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from archiver.errors import ConnectionLostError, FolderError
+from archiver.imap import Connection, Failed, Fetched, Listed, Mailbox, Selected, Status
+
+EPOCH = 1577836800  # INTERNALDATE of the first message, Unix seconds
+
+
+@dataclass
+class FakeMail:
+    """One message; `modseq` is the folder's when it last changed. `refused`: never handed out, and why."""
+
+    wire: bytes
+    flags: frozenset[str]
+    received: int | None
+    modseq: int
+    refused: str = ""
+
+
+@dataclass
+class FakeFolder:
+    """One mailbox: UID -> message, ascending.
+
+    unlisted: how many of the oldest messages are counted and not shown (Yahoo). refused: the answer to
+    EXAMINE, if it is a NO.
+    """
+
+    uidvalidity: int | None = 1
+    special: tuple[str, ...] = ()
+    uidnext: int = 1
+    modseq: int = 1
+    mails: dict[int, FakeMail] = field(default_factory=dict)
+    unlisted: int = 0
+    refused: str = ""
+
+    def add(self, wire: bytes, flags: Iterable[str] = (), received: int | None = EPOCH) -> int:
+        """Deliver a message; its UID."""
+        uid = self.uidnext
+        self.uidnext += 1
+        self.modseq += 1
+        self.mails[uid] = FakeMail(wire, frozenset(flags), received, self.modseq)
+        return uid
+
+    def flag(self, uid: int, flags: Iterable[str]) -> None:
+        self.modseq += 1
+        self.mails[uid].flags = frozenset(flags)
+        self.mails[uid].modseq = self.modseq
+
+    def expunge(self, uid: int) -> FakeMail:
+        self.modseq += 1
+        return self.mails.pop(uid)
+
+    def renumber(self, uidvalidity: int | None) -> None:
+        """Count the UIDs anew, from 1: what a backup put back does, often under the UIDVALIDITY of before."""
+        self.uidvalidity = uidvalidity
+        self.mails = dict(enumerate(self.mails.values(), 1))
+        self.uidnext = len(self.mails) + 1
+        self.modseq += 1
+        for mail in self.mails.values():
+            mail.modseq = self.modseq
+
+    def shown(self) -> dict[int, FakeMail]:
+        return dict(list(self.mails.items())[self.unlisted :])
+
+
+class FakeServer:
+    """Mailboxes by name. `condstore`: whether mod-sequences are told; `uidnext`: whether EXAMINE tells it."""
+
+    def __init__(self, *, condstore: bool = True, uidnext: bool = True) -> None:
+        self.condstore = condstore
+        self.uidnext = uidnext
+        self.folders: dict[str, FakeFolder] = {"INBOX": FakeFolder()}
+
+    def folder(self, name: str = "INBOX") -> FakeFolder:
+        """The mailbox of that name, made when it is not there."""
+        return self.folders.setdefault(name, FakeFolder())
+
+    def connect(self, *, cut_after: int | None = None) -> FakeConnection:
+        """A session; it is lost after `cut_after` messages were fetched."""
+        return FakeConnection(self, cut_after)
+
+    def messages(self) -> dict[tuple[str, int], bytes]:
+        """(folder, UID) -> bytes of everything there is."""
+        return {
+            (name, uid): mail.wire
+            for name, folder in self.folders.items()
+            for uid, mail in folder.mails.items()
+        }
+
+
+class FakeConnection(Connection):
+    """A session with a FakeServer. `asked` records the calls: ("fetch", "INBOX", 1, 2, 3)."""
+
+    def __init__(self, server: FakeServer, cut_after: int | None = None) -> None:
+        self.server = server
+        self.identity = "fake"
+        self.capabilities = ("CONDSTORE", "IMAP4REV1") if server.condstore else ("IMAP4REV1",)
+        self.asked: list[tuple[object, ...]] = []
+        self.abandoned = False
+        self._left = cut_after
+        self._examined = ""
+
+    def list_folders(self) -> list[Mailbox]:
+        self._record("list_folders")
+        return [Mailbox(name, name, "/", folder.special) for name, folder in self.server.folders.items()]
+
+    def status(self, mailboxes: Sequence[Mailbox]) -> dict[str, Status | FolderError]:
+        self._record("status", *(m.raw for m in mailboxes))
+        return {m.raw: self._told(self.server.folders[m.raw]) for m in mailboxes}
+
+    def _told(self, folder: FakeFolder) -> Status:
+        return Status(len(folder.mails), folder.uidnext, folder.uidvalidity, self._modseq(folder))
+
+    def _modseq(self, folder: FakeFolder) -> int | None:
+        return folder.modseq if self.server.condstore else None
+
+    def examine(self, mailbox: Mailbox) -> Selected:
+        self._record("examine", mailbox.raw)
+        folder = self.server.folders[mailbox.raw]
+        if folder.refused:
+            raise FolderError(f"cannot be opened: {folder.refused}", folder=mailbox.name)
+        self._examined = mailbox.raw
+        uidnext = folder.uidnext if self.server.uidnext else None
+        return Selected(len(folder.mails), folder.uidvalidity, uidnext, self._modseq(folder))
+
+    def list_uids(self, first: int, last: int | None = None, since: int | None = None) -> Iterator[Listed]:
+        self._record("list_uids", self._examined, first, last, since)
+        for uid, mail in self.server.folders[self._examined].shown().items():
+            if first <= uid and (last is None or uid <= last) and (since is None or mail.modseq > since):
+                yield Listed(uid, mail.flags)
+
+    def fetch(self, uids: Sequence[int]) -> Iterator[Fetched | Failed]:
+        self._record("fetch", self._examined, *uids)
+        mails = self.server.folders[self._examined].mails
+        for uid in uids:
+            mail = mails.get(uid)
+            if mail is None:
+                continue
+            if mail.refused:
+                yield Failed(uid, mail.refused)
+                continue
+            if self._left is not None:
+                if self._left == 0:
+                    self.abandoned = True
+                    raise ConnectionLostError("the server closed the connection")
+                self._left -= 1
+            yield Fetched(uid, mail.flags, mail.received, mail.wire)
+
+    def log_out(self) -> None:
+        self._record("log_out")
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+    def _record(self, *call: object) -> None:
+        assert not self.abandoned, "a connection that was given up is not used again"
+        self.asked.append(call)
