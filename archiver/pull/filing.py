@@ -99,14 +99,18 @@ class Filing:
         """Rename a file of an earlier epoch with this content to the new V and U."""
         if not self._claims:
             return False
-        for place in self._ledger.claimable(self._folder, arrived.place.key):
+        places = self._ledger.claimable(self._folder, arrived.place.key)
+        # Where UIDs were counted anew under one UIDVALIDITY, an earlier place may have the name already.
+        for place in sorted(places, key=lambda place: place.file != arrived.place.file):
             path = self._reader.find(self._path, place.file, place.flags)
-            if path and _holds(path, arrived.data):
+            good = path is not None and _holds(path, arrived.data)
+            if good and path is not None:
                 os.rename(path, os.path.join(self._path, "cur", arrived.file_name))
                 self._fault("claimed")
-                claimed.append(place.id)
                 self.claimed += 1
-                return True
+            if good or place.file == arrived.place.file:
+                claimed.append(place.id)
+                return good
         return False
 
     def _link(self, arrived: _Arrived, group: Group) -> bool:

@@ -55,7 +55,9 @@ def is_unchanged(
     """
     if folder.open or folder.uidnext is None or status.uidnext is None or status.messages is None:
         return False
-    if (status.uidvalidity, status.uidnext) != (folder.uidvalidity, folder.uidnext):
+    if not status.uidvalidity or status.uidvalidity != folder.uidvalidity:
+        return False
+    if status.uidnext != folder.uidnext:
         return False
     if status.messages != folder.messages or any(f.due <= now for f in failures):
         return False
@@ -64,11 +66,15 @@ def is_unchanged(
     return now - folder.flags_at < flags_every
 
 
-def is_new_epoch(folder: Folder, selected: Selected) -> bool:
-    """Whether UIDs no longer mean what they meant: another UIDVALIDITY, or UIDs counted anew under it."""
+def is_new_epoch(folder: Folder, selected: Selected, highest: int) -> bool:
+    """Whether UIDs no longer mean what they meant: another UIDVALIDITY, or UIDs counted anew under it.
+
+    `highest` is the highest UID known of the present epoch: a run that was cut short, or a ledger made
+    from the files, knows more than its cursor says.
+    """
     if selected.uidvalidity != folder.uidvalidity:
         return True
-    return selected.uidnext is not None and selected.uidnext <= folder.cursor
+    return selected.uidnext is not None and selected.uidnext <= max(folder.cursor, highest)
 
 
 def needs_all(
@@ -77,9 +83,10 @@ def needs_all(
     """Whether every UID must be compared, or those above the cursor tell enough.
 
     `live` messages are known to be there, `tail` are new above the cursor: when that is not what the
-    server counts, something vanished, or a file was lost and is wanted again.
+    server counts, something vanished. A folder without `uidnext` was not brought up to date by the last
+    run, or lost a file that is wanted again: as much may be lacking here as vanished there.
     """
-    if not folder.cursor or live + tail != selected.exists:
+    if not folder.cursor or folder.uidnext is None or live + tail != selected.exists:
         return True
     if selected.modseq is not None and folder.modseq is not None:
         return False

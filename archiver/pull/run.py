@@ -10,11 +10,11 @@ from typing import Protocol
 import msgspec
 
 from archiver.config import Account
-from archiver.errors import ArchiverError, FolderError, InterruptedRun, ServerError
+from archiver.errors import ArchiverError, FolderError, InterruptedRun, ServerError, StoreError
 from archiver.imap import Connection, Failed, Mailbox, Selected, Status
 from archiver.pull import plan
 from archiver.pull.filing import Fault, Filing, clean
-from archiver.store.layout import FolderFile, claim_folder, mail_root
+from archiver.store.layout import FolderFile, claim_folder, mail_root, read_folder_file
 from archiver.store.ledger import Ledger, glob_folder
 from archiver.store.maildir import Finder, disk_errors
 from archiver.store.rebuild import adopt
@@ -151,6 +151,7 @@ class _Pull:
         self.stop = stop
         self.now = now
         self.fault = fault
+        self.folders = {folder.raw: folder for folder in ledger.folders(account.name)}
 
     def folder(self, mailbox: Mailbox, status: Status | FolderError) -> FolderReport | None:
         """One folder brought up to date; None when nothing had to be asked."""
@@ -165,11 +166,17 @@ class _Pull:
         report.waiting = len(failures)
         if plan.is_unchanged(folder, status, failures.values(), self.now(), self.account.flags_every):
             return report if failures else None
+        if read_folder_file(os.path.join(mail_root(self.ledger.root), folder.path)) is None:
+            self._claim_directory(mailbox)  # somebody removed it
         if folder.open:
             self._recover(folder, report)
+        known = self.ledger.known(folder)
         try:
             selected = self.connection.examine(mailbox)
-            folder = self._epoch(folder, selected, report)
+            if self._is_new_epoch(folder, selected, max(known, default=0)):
+                report.new_epoch = folder.epoch > 0
+                self.ledger.new_epoch(folder.id, selected.uidvalidity or 0)
+                folder, known = self.ledger.folder(folder.id), {}
         except FolderError as exc:
             report.error = exc.message
             self.ledger.close_folder(folder.id, exc.message)
@@ -177,22 +184,28 @@ class _Pull:
         self.ledger.open_folder(folder.id)
         self.fault("opened")
         try:
-            self._update(folder, selected, report)
+            self._update(folder, selected, known, report)
         except ArchiverError as exc:
             exc.account, exc.folder = exc.account or self.account.name, exc.folder or mailbox.name
-            self.ledger.close_folder(folder.id, exc.message)
+            if not isinstance(exc, StoreError):
+                # After an error of the disk, files may be in place that the ledger does not know.
+                self.ledger.close_folder(folder.id, exc.message)
             raise
         return report
 
     def _known(self, mailbox: Mailbox) -> Folder:
-        for folder in self.ledger.folders(self.account.name):
-            if folder.raw == mailbox.raw:
-                return folder
+        folder = self.folders.get(mailbox.raw)
+        if folder is None:
+            path = self._claim_directory(mailbox)
+            folder = self.ledger.add_folder(self.account.name, mailbox.raw, mailbox.name, path)
+        return folder
+
+    def _claim_directory(self, mailbox: Mailbox) -> str:
         described = FolderFile(mailbox.raw, mailbox.name, mailbox.delimiter)
         with disk_errors("create a folder of the archive"):
             path = claim_folder(self.ledger.root, self.account.name, described)
         self.fault("created")
-        return self.ledger.add_folder(self.account.name, mailbox.raw, mailbox.name, path)
+        return path
 
     def _recover(self, folder: Folder, report: FolderReport) -> None:
         """After an unclean end: drop unfinished files, know the finished ones."""
@@ -201,29 +214,31 @@ class _Pull:
         report.adopted = adopted.messages
         report.damaged = list(adopted.damaged)
 
-    def _epoch(self, folder: Folder, selected: Selected, report: FolderReport) -> Folder:
+    def _is_new_epoch(self, folder: Folder, selected: Selected, highest: int) -> bool:
         if not selected.uidvalidity:
             raise FolderError(
                 "the server gives no UIDVALIDITY: its UIDs cannot be relied on, so nothing is pulled",
                 folder=folder.name,
             )
-        if not plan.is_new_epoch(folder, selected):
-            return folder
-        report.new_epoch = folder.epoch > 0
-        self.ledger.new_epoch(folder.id, selected.uidvalidity)
-        return self.ledger.folder(folder.id)
+        return plan.is_new_epoch(folder, selected, highest)
 
-    def _update(self, folder: Folder, selected: Selected, report: FolderReport) -> None:
+    def _update(
+        self,
+        folder: Folder,
+        selected: Selected,
+        known: dict[int, tuple[str, str, int]],
+        report: FolderReport,
+    ) -> None:
         now = self.now()
         server = {m.uid: m.flags for m in self.connection.list_uids(folder.cursor + 1)}
-        live = self.ledger.live_count(folder) + len(self.ledger.failures(folder))
+        failures = self.ledger.failures(folder)
+        live = sum(not gone for _, _, gone in known.values()) + len(failures)
         everything = plan.needs_all(folder, selected, live, len(server), now, self.account.flags_every)
         if everything and folder.cursor:
             server.update((m.uid, m.flags) for m in self.connection.list_uids(1, folder.cursor))
         elif folder.cursor and selected.modseq is not None and selected.modseq != folder.modseq:
             changed = self.connection.list_uids(1, folder.cursor, since=folder.modseq)
             server.update((m.uid, m.flags) for m in changed)
-        known, failures = self.ledger.known(folder), self.ledger.failures(folder)
         complete = everything and len(server) >= selected.exists
         report.unlisted = selected.exists - len(server) if everything and not complete else 0
         work = plan.compare(server, known, failures, now, complete=complete)

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.config import Folders
+from archiver.imap import Mailbox, Selected, Status
+from archiver.pull import plan
+from archiver.store.records import Failure, Folder
+
+NOW = 1_700_000_000.0
+DAY = 86400.0
+SETTLED = Folder(
+    id=1,
+    account="work",
+    raw="INBOX",
+    name="INBOX",
+    path="work/INBOX",
+    epoch=1,
+    uidvalidity=7,
+    cursor=10,
+    uidnext=11,
+    messages=8,
+    modseq=99,
+    flags_at=NOW - 60,
+    open=0,
+    listed=1,
+    error=None,
+)
+SAME = Status(messages=8, uidnext=11, uidvalidity=7, modseq=99)
+
+
+def folder(**changes: object) -> Folder:
+    return msgspec.structs.replace(SETTLED, **changes)
+
+
+def status(**changes: object) -> Status:
+    return msgspec.structs.replace(SAME, **changes)
+
+
+def selected(**changes: object) -> Selected:
+    return msgspec.structs.replace(Selected(exists=8, uidvalidity=7, uidnext=11, modseq=99), **changes)
+
+
+def failure(uid: int, due: float) -> Failure:
+    return Failure(1, 1, uid, "NO", 1, due)
+
+
+def mailbox(name: str, *special: str, selectable: bool = True) -> Mailbox:
+    return Mailbox(name, name, "/", special, selectable)
+
+
+class TestChoose:
+    MAILBOXES = (
+        mailbox("Work/2024"),
+        mailbox("Work"),
+        mailbox("Müll", "\\Junk", "\\HasNoChildren"),
+        mailbox("Lists/python-dev"),
+        mailbox("INBOX"),
+        mailbox("[Gmail]", selectable=False),
+    )
+
+    def chosen(self, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> list[str]:
+        return [m.name for m in plan.choose(self.MAILBOXES, Folders(include, exclude))]
+
+    def test_all_that_can_be_opened_inbox_first(self) -> None:
+        assert self.chosen() == ["INBOX", "Lists/python-dev", "Müll", "Work", "Work/2024"]
+
+    @pytest.mark.parametrize(
+        ("include", "exclude", "names"),
+        [
+            (("Work*",), (), ["Work", "Work/2024"]),
+            (("work",), (), ["Work"]),
+            (("Work*", "INBOX"), ("*/2024",), ["INBOX", "Work"]),
+            ((), ("\\Junk", "Lists/*"), ["INBOX", "Work", "Work/2024"]),
+            ((), ("\\jUNK", "MÜLL", "lists/*", "inbox"), ["Work", "Work/2024"]),
+            (("\\Junk",), (), ["Müll"]),
+            (("\\Trash",), (), []),
+            (("[Gmail]",), (), []),
+            (("Work?2024",), (), ["Work/2024"]),
+        ],
+    )
+    def test_patterns(self, include: tuple[str, ...], exclude: tuple[str, ...], names: list[str]) -> None:
+        assert self.chosen(include, exclude) == names
+
+
+class TestIsUnchanged:
+    def unchanged(
+        self, known: Folder = SETTLED, told: Status = SAME, *failures: Failure, flags_every: float = DAY
+    ) -> bool:
+        return plan.is_unchanged(known, told, failures, NOW, flags_every)
+
+    def test_when_every_value_is_equal(self) -> None:
+        assert self.unchanged()
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            status(messages=7),
+            status(uidnext=12),
+            status(uidvalidity=8),
+            status(modseq=100),
+            status(modseq=98),
+            status(messages=None),
+            status(uidnext=None),
+            status(uidvalidity=None),
+        ],
+        ids=repr,
+    )
+    def test_not_when_one_differs_or_was_not_told(self, told: Status) -> None:
+        assert not self.unchanged(told=told)
+
+    @pytest.mark.parametrize("known", [folder(open=1), folder(uidnext=None), folder(messages=None)])
+    def test_not_after_a_run_that_was_cut_short(self, known: Folder) -> None:
+        assert not self.unchanged(known)
+
+    def test_not_when_a_failed_uid_is_due(self) -> None:
+        assert not self.unchanged(SETTLED, SAME, failure(3, NOW + 1), failure(4, NOW))
+        assert self.unchanged(SETTLED, SAME, failure(3, NOW + 1))
+
+    @pytest.mark.parametrize("known", [None, 99])
+    @pytest.mark.parametrize("told", [None, 99])
+    def test_without_mod_sequences_flags_are_compared_now_and_then(
+        self, known: int | None, told: int | None
+    ) -> None:
+        if known and told:
+            return
+        assert self.unchanged(folder(modseq=known, flags_at=NOW - DAY + 1), status(modseq=told))
+        assert not self.unchanged(folder(modseq=known, flags_at=NOW - DAY), status(modseq=told))
+
+    @pytest.mark.parametrize("uidvalidity", [0, None])
+    def test_never_without_a_uidvalidity(self, uidvalidity: int | None) -> None:
+        """A folder whose account became another's has none either; equal is not enough then."""
+        assert not self.unchanged(folder(uidvalidity=0), status(uidvalidity=uidvalidity))
+
+
+class TestIsNewEpoch:
+    @pytest.mark.parametrize(
+        ("known", "told", "new"),
+        [
+            (SETTLED, selected(), False),
+            (SETTLED, selected(uidnext=12), False),
+            (SETTLED, selected(uidnext=None), False),
+            (SETTLED, selected(uidvalidity=8), True),
+            (SETTLED, selected(uidvalidity=6), True),
+            (SETTLED, selected(uidnext=10), True),
+            (SETTLED, selected(uidnext=1), True),
+            (folder(uidvalidity=0, cursor=0, epoch=0), selected(), True),
+            (folder(cursor=0), selected(uidnext=1), False),
+        ],
+    )
+    def test_when_uids_mean_something_else(self, known: Folder, told: Selected, new: bool) -> None:
+        assert plan.is_new_epoch(known, told, 0) is new
+
+    def test_when_a_known_uid_is_yet_to_be_given(self) -> None:
+        """After a run that was cut short, or in a ledger made from the files, the cursor lags behind."""
+        assert plan.is_new_epoch(folder(cursor=0), selected(uidnext=5), 7)
+        assert not plan.is_new_epoch(folder(cursor=0), selected(uidnext=8), 7)
+
+
+class TestNeedsAll:
+    def needs(self, known: Folder, told: Selected, live: int, tail: int, flags_every: float = DAY) -> bool:
+        return plan.needs_all(known, told, live, tail, NOW, flags_every)
+
+    def test_the_first_time(self) -> None:
+        assert self.needs(folder(cursor=0, uidnext=None), selected(exists=0), 0, 0)
+
+    def test_not_when_all_is_accounted_for(self) -> None:
+        assert not self.needs(SETTLED, selected(), 8, 0)
+        assert not self.needs(SETTLED, selected(exists=11, uidnext=14), 8, 3)
+
+    def test_when_something_vanished_or_is_lacking_here(self) -> None:
+        assert self.needs(SETTLED, selected(exists=7), 8, 0)
+        assert self.needs(SETTLED, selected(), 7, 0)
+        assert self.needs(SETTLED, selected(exists=10), 8, 3)
+
+    def test_after_a_run_that_was_cut_short(self) -> None:
+        """What is lacking here and what vanished there may be as many."""
+        assert self.needs(folder(uidnext=None), selected(), 8, 0)
+
+    def test_now_and_then_where_nobody_says_what_changed(self) -> None:
+        for known, told in ((None, None), (99, None), (None, 99)):
+            assert not self.needs(folder(modseq=known, flags_at=NOW - DAY + 1), selected(modseq=told), 8, 0)
+            assert self.needs(folder(modseq=known, flags_at=NOW - DAY), selected(modseq=told), 8, 0)
+        assert not self.needs(folder(flags_at=0), selected(), 8, 0)
+
+
+UIDS = st.integers(1, 30)
+FLAGS = st.frozensets(st.sampled_from(["\\Seen", "\\Flagged", "\\seen", "$Work", "Later", "\\Other"]))
+KNOWN = st.tuples(st.sampled_from(["", "S", "FS"]), st.sampled_from(["", "$Work"]), st.sampled_from([0, 5]))
+
+
+class TestCompare:
+    @given(
+        st.dictionaries(UIDS, FLAGS),
+        st.dictionaries(UIDS, KNOWN),
+        st.dictionaries(UIDS, st.sampled_from([NOW - 1, NOW, NOW + 1])),
+        st.booleans(),
+    )
+    def test_is_the_servers_facts_minus_ours(
+        self,
+        server: dict[int, frozenset[str]],
+        known: dict[int, tuple[str, str, int]],
+        due: dict[int, float],
+        complete: bool,
+    ) -> None:
+        failures = {uid: failure(uid, when) for uid, when in due.items()}
+        work = plan.compare(server, known, failures, NOW, complete=complete)
+        waiting = {uid for uid, when in due.items() if when > NOW}
+        assert set(work.fetch) == server.keys() - known.keys() - waiting
+        assert list(work.fetch) == sorted(set(work.fetch))
+        there = {uid for uid, (_, _, gone) in known.items() if not gone}
+        assert set(work.gone) == (there - server.keys() if complete else set())
+        assert {uid for uid, _, _ in work.flags} <= known.keys() & server.keys()
+        assert not set(work.fetch) & set(work.gone)
+
+    @given(st.dictionaries(UIDS, FLAGS), st.dictionaries(UIDS, KNOWN))
+    def test_once_it_is_done_nothing_differs(
+        self, server: dict[int, frozenset[str]], known: dict[int, tuple[str, str, int]]
+    ) -> None:
+        work = plan.compare(server, known, {}, NOW, complete=True)
+        after = dict(known)
+        after.update((uid, (letters, words, 0)) for uid, letters, words in work.flags)
+        after.update((uid, (*after[uid][:2], 9)) for uid in work.gone)
+        for uid in work.fetch:
+            told, odd = {uid: server[uid]}, {uid: ("?", "", 0)}
+            ((_, letters, words),) = plan.compare(told, odd, {}, NOW, complete=False).flags
+            after[uid] = (letters, words, 0)
+        assert plan.compare(server, after, {}, NOW, complete=True) == plan.Differences((), (), ())
+
+    def test_what_came_back_is_no_longer_gone(self) -> None:
+        work = plan.compare({1: frozenset()}, {1: ("", "", 5)}, {}, NOW, complete=False)
+        assert work.flags == ((1, "", ""),)
+
+    def test_flags_in_letters_and_keywords(self) -> None:
+        told = {1: frozenset({"\\Seen", "\\FLAGGED", "b", "a", "\\Odd"})}
+        assert plan.compare(told, {1: ("S", "", 0)}, {}, NOW, complete=False).flags == ((1, "FS", "a b"),)
