@@ -260,6 +260,20 @@ class Finder:
         return known[1]
 
 
+def read_file(path: str) -> bytes | None:
+    """What a file of ours holds, under whatever flags it is by now; None when it is gone."""
+    for _ in range(2):
+        try:
+            return _content(path)
+        except FileNotFoundError:
+            folder, base = os.path.dirname(os.path.dirname(path)), os.path.basename(path).partition(":")[0]
+            found = Finder().path(folder, base, "")
+            if found is None:
+                return None
+            path = found
+    return None
+
+
 def _changed(directory: str) -> int:
     try:
         return os.stat(directory).st_mtime_ns

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from archiver.errors import DamagedError, NotFoundError, StoreError
 from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Finder, disk_errors, key_of, parse_name, to_wire
+from archiver.store.maildir import Finder, disk_errors, key_of, parse_name, read_file, to_wire
 from archiver.store.records import Spot
+
+_HINT = "archiver verify --repair fetches it again if the server still has it"
 
 
 class Reader:
@@ -39,20 +41,29 @@ class Reader:
 
 
 def read_wire(key: bytes, paths: Sequence[str]) -> bytes:
-    """The wire bytes of `key` from whichever of the files has them; errors as `Reader.wire`."""
+    """The wire bytes of `key` from whichever of the files has them; errors as `Reader.wire`.
+
+    A file that was renamed since it was looked up is found again; one that cannot be read is passed over
+    as long as another can.
+    """
+    unreadable: StoreError | None = None
+    damaged = ""
     for path in paths:
         name = parse_name(os.path.basename(path))
         try:
-            with disk_errors("read the archive"), open(path, "rb") as file:
-                data = file.read()
-        except StoreError:
-            if os.path.exists(path):
-                raise
-            continue  # renamed since it was looked up; another copy, or the error below, will do
+            with disk_errors("read the archive"):
+                data = read_file(path)
+        except StoreError as exc:
+            unreadable = exc
+            continue
+        if data is None:
+            continue
         wire = to_wire(data, name[0]) if name else data
         if key_of(wire) == key:
             return wire
-    hint = "archiver verify --repair fetches it again if the server still has it"
-    if not paths:
-        raise NotFoundError(f"the file of message {key.hex()[:12]} is gone from the archive", hint=hint)
-    raise DamagedError(f"the file of message {key.hex()[:12]} is damaged: {paths[0]}", hint=hint)
+        damaged = path
+    if unreadable:
+        raise unreadable
+    if not damaged:
+        raise NotFoundError(f"the file of message {key.hex()[:12]} is gone from the archive", hint=_HINT)
+    raise DamagedError(f"the file of message {key.hex()[:12]} is damaged: {damaged}", hint=_HINT)

@@ -14,7 +14,7 @@ import msgspec
 
 from archiver.store.layout import mail_root, walk_folders
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Name, disk_errors, files, fits, key_of, to_wire
+from archiver.store.maildir import Name, disk_errors, files, fits, key_of, read_file, to_wire
 from archiver.store.records import Folder, NewPlace
 
 _BATCH = 500
@@ -74,8 +74,11 @@ def adopt(ledger: Ledger, folder: Folder) -> Adopted:
         earlier: list[NewPlace] = []
         claimed: list[int] = []
         for name, flags, file in batch:
-            with disk_errors("read the archive"), open(file, "rb") as stream:
-                wire = to_wire(stream.read(), name)
+            with disk_errors("read the archive"):
+                data = read_file(file)
+            if data is None:
+                continue
+            wire = to_wire(data, name)
             if not fits(wire, name):
                 damaged.append(file)
                 continue

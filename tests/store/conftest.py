@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.store.tree import Tree
+
 
 @contextmanager
 def fast_directory() -> Iterator[str]:
@@ -59,3 +61,10 @@ class Trace:
 @pytest.fixture
 def trace(monkeypatch: pytest.MonkeyPatch) -> Trace:
     return Trace(monkeypatch)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Tree]:
+    made = Tree(str(tmp_path))
+    yield made
+    made.ledger.close()

@@ -1,0 +1,71 @@
+"""An archive made by hand: messages filed as a pull files them, without a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from archiver.store.layout import FolderFile, claim_folder, mail_root
+from archiver.store.ledger import Ledger
+from archiver.store.maildir import Group, Name, key_of, sync_pool, to_file
+from archiver.store.records import Folder, NewPlace
+
+
+def message(number: int, body: str = "") -> bytes:
+    """A small message that differs from every other number's."""
+    return (
+        f"From: Sender {number} <sender{number}@example.org>\r\nTo: me@example.org\r\n"
+        f"Subject: Message number {number}\r\nDate: Mon, 02 Jan 2023 03:04:05 +0000\r\n"
+        f"Message-ID: <{number}@example.org>\r\n\r\n{body or f'Body of word{number}.'}\r\n"
+    ).encode()
+
+
+class Tree:
+    """A root directory and a ledger; `file` puts messages into both."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.ledger = Ledger(root)
+
+    def folder(self, name: str = "INBOX", account: str = "work", uidvalidity: int = 7) -> Folder:
+        """A folder of this name in its present epoch, which begins with its first message."""
+        path = claim_folder(self.root, account, FolderFile(name, name, "/"))
+        folder = self.ledger.add_folder(account, name, name, path)
+        if folder.uidvalidity != uidvalidity:
+            self.ledger.new_epoch(folder.id, uidvalidity)
+        return self.ledger.folder(folder.id)
+
+    def file(
+        self,
+        folder: Folder,
+        wires: Sequence[bytes],
+        first: int = 1,
+        flags: str = "",
+        received: int = 1_600_000_000,
+    ) -> list[str]:
+        """File messages from UID `first` on, each a minute younger than the one before; their paths."""
+        group = Group(self.directory(folder))
+        places = []
+        for uid, wire in enumerate(wires, first):
+            data, size = to_file(wire)
+            name = Name(
+                received + 60 * uid, key_of(wire).hex()[:32], len(data), size, folder.uidvalidity, uid
+            )
+            group.add(f"{name}:2,{flags}", data, name.received)
+            places.append(NewPlace(uid, key_of(wire), len(wire), name.received, str(name), flags, ""))
+        with sync_pool() as pool:
+            group.commit(pool, lambda step: None)
+        self.ledger.add_places(folder, places)
+        return [os.path.join(self.directory(folder), "cur", f"{each.file}:2,{flags}") for each in places]
+
+    def directory(self, folder: Folder) -> str:
+        return os.path.join(mail_root(self.root), folder.path)
+
+    def lose_ledger(self) -> Ledger:
+        """Delete the ledger; an empty one."""
+        self.ledger.close()
+        for end in ("", "-wal", "-shm"):
+            if os.path.exists(path := os.path.join(self.root, "ledger.sqlite3" + end)):
+                os.unlink(path)
+        self.ledger = Ledger(self.root)
+        return self.ledger
