@@ -6,9 +6,11 @@ and a closing line, and is read as that. Tolerant where servers are loose, stric
 
 from __future__ import annotations
 
+import calendar
+import datetime
+import functools
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta, timezone
 from typing import Protocol
 
 from archiver.errors import ConnectionLostError, ProtocolError
@@ -21,11 +23,13 @@ _ITEM = re.compile(
     rb'(\0\d+\0|"(?:[^"\\]|\\.)*"|\((?:[^()"\0]|"(?:[^"\\]|\\.)*"|\0\d+\0|\((?:[^()"]|"(?:[^"\\]|\\.)*")*\))*\)|[^\s()]+)',
     re.DOTALL,
 )
+# First bytes of values that are not taken as they stand: a literal's mark, a string, perhaps NIL.
+_SPECIAL = b'\0"Nn'
 _TOKEN = re.compile(rb'\s*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|\0(\d+)\0|([^\s()"\0]+|["\0]))', re.DOTALL)
 _MAX_LINE = 16 << 20
 _MAX_LITERAL = 1 << 31
 _MONTHS = {m: i for i, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-_DATE = re.compile(rb'"?\s*(\d{1,2})-(\w{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"?\Z')
+_DATE = re.compile(rb'"?\s*(\d{1,2}-\w{3}-\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"?\Z')
 
 
 Value = bytes | None | list["Value"]
@@ -88,16 +92,18 @@ def fetch_items(line: Line) -> dict[bytes, bytes | None] | None:
     match = _FETCH.match(line.text)
     if not match:
         return None
-    items: dict[bytes, bytes | None] = {}
-    for name, value in _ITEM.findall(match[1]):
-        items[name.upper()] = _value(value, line.literals)
-    return items
+    return {
+        name.upper(): _value(value, line.literals) if value[0] in _SPECIAL else value
+        for name, value in _ITEM.findall(match[1])
+    }
 
 
 def _value(value: bytes, literals: list[bytes]) -> bytes | None:
     if value[:1] == b"\0":
         return literals[int(value[1:-1])]
     if value[:1] == b'"':
+        if b"\\" not in value:
+            return value[1:-1]
         return re.sub(rb"\\(.)", rb"\1", value[1:-1], flags=re.DOTALL)
     return None if value.upper() == b"NIL" else value
 
@@ -122,6 +128,7 @@ def values(text: bytes, literals: list[bytes]) -> list[Value]:
     return open_lists[0]
 
 
+@functools.lru_cache(maxsize=4096)
 def flags_of(value: bytes | None) -> frozenset[str]:
     r"""The flags in `(\Seen $Work)`; \Recent is not one that stays."""
     words = (value or b"").strip(b"()").decode("latin-1").split()
@@ -133,14 +140,23 @@ def internal_date(value: bytes | None) -> int | None:
     match = _DATE.match(value or b"")
     if not match:
         return None
-    day, month, year, hour, minute, second = match.group(1, 2, 3, 4, 5, 6)
-    offset = timedelta(hours=int(match[8]), minutes=int(match[9]))
+    hour, minute, second, offset_hours, offset_minutes = map(int, match.group(2, 3, 4, 6, 7))
+    midnight = _midnight(match[1])
+    if midnight is None or hour > 23 or minute > 59:
+        return None
+    offset = offset_hours * 3600 + offset_minutes * 60
+    if offset >= 86400:
+        return None
+    local = midnight + hour * 3600 + minute * 60 + min(second, 59)
+    return local + offset if match[5] == b"-" else local - offset
+
+
+@functools.lru_cache(maxsize=4096)
+def _midnight(date: bytes) -> int | None:
+    """The first second, UTC, of a `17-Jul-1996`; None when there is no such day."""
+    day, month, year = date.split(b"-")
     try:
-        zone = timezone(-offset if match[7] == b"-" else offset)
-        moment = datetime(
-            int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), min(int(second), 59), 0, zone
-        )
-        return int(moment.timestamp())
+        return calendar.timegm((datetime.date(int(year), _MONTHS[month.lower()], int(day))).timetuple())
     except (ValueError, KeyError, OverflowError):
         return None
 
