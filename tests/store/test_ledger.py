@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -234,6 +235,17 @@ class TestTransactions:
             assert [len(ledger.known(each)) for each in ledger.folders()] == [60, 60]
             assert ledger.document_count() == 60
             assert len(set(changed(ledger))) == 60
+
+    def test_many_first_runs_at_once(self, tmp_path: Path) -> None:
+        def run(number: int) -> tuple[str, bool]:
+            with Ledger(str(tmp_path)) as mine:
+                return mine.id, mine.fresh
+
+        for _ in range(5):
+            with ThreadPoolExecutor(8) as pool:
+                assert len(set(pool.map(run, range(16)))) == 1
+            for path in tmp_path.iterdir():
+                path.unlink()
 
     def test_killed_in_the_middle(self, tmp_path: Path, rounds: int) -> None:
         """What was said to be known is; of the batch under way all or nothing."""
