@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from archiver.message.model import Address
-from archiver.message.words import decode_phrase, raw_text
+from archiver.message.words import decode_phrase, raw_text, without_controls
 
 # A thousand recipients with long names fit four times; what is longer is cut.
 MAX_ADDRESS_CHARS = 1 << 18
@@ -34,7 +34,7 @@ _INNER = re.compile(r"<?([^<>\s\"(),;:@]{1,100}@[^<>\s\"(),;:@]{1,100})>?")
 
 def parse_addresses(value: str, hint: str = "") -> tuple[Address, ...]:
     """Every mailbox in an address field's value (as `header_block` gives it), in order."""
-    value = raw_text(value[:MAX_ADDRESS_CHARS], hint)
+    value = without_controls(raw_text(value[:MAX_ADDRESS_CHARS], hint))
     simple = _simple(value)
     if simple is None:
         simple = [address for address in _careful(value) if address.name or address.address]

@@ -27,7 +27,7 @@ VAGUE = frozenset({"", "ascii", "cp1252", "utf_8", "utf_7", "hz", ISO2022, *_WID
 _TWO_BYTE = frozenset({"gb18030", "big5", "cp949", "cp932", "euc_jp", "johab", "cp874", "shift_jis_2004"})
 
 _UNFIT = re.compile("[\x80-\x9f\ud800-\udfff]")
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HARMLESS = bytes(set(range(256)) - {*range(9), *range(11, 32), 127} | {13})
 _C1 = re.compile(rb"\xc2[\x80-\x9f]")
 
@@ -65,7 +65,8 @@ def readable(data: bytes, declared: str = "", *, hint: str = "") -> str:
 
 
 def _fit(text: str) -> str:
-    """Without lone surrogates, which some codecs let through, and C1 controls, which are undecoded bytes."""
+    """Without controls that UTF-7 can hide, lone surrogates it lets through, and C1: bytes not decoded."""
+    text = _CONTROLS.sub("", text)
     return text if text.isascii() else _UNFIT.sub("\ufffd", text).removeprefix("\ufeff")
 
 

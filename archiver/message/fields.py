@@ -74,7 +74,7 @@ def _broken_fields(block: bytes) -> tuple[Fields, int]:
     for offset, line in _logical_lines(block, last_known):
         field = _FIELD.match(line)
         if field:
-            fields.append((field[1].decode("utf-8", "replace"), [line[field.end() :]]))
+            fields.append((field[1].decode("ascii", "replace"), [line[field.end() :]]))
         elif not line:
             return _decoded(fields), block.find(b"\n", offset) + 1  # a blank line, with carriage returns
         elif offset == 0 and line.startswith((b"From ", b">From ")):

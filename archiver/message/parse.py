@@ -88,7 +88,8 @@ def _charset_hint(root: Part) -> str:
 
 def _ids(value: str) -> tuple[str, ...]:
     """Message ids without brackets (RFC 5322, 3.6.4); blanks that folding put into one are removed."""
-    found = _BRACKETED.findall(decode_value(value))
+    value = decode_value(value)
+    found = _BRACKETED.findall(value)
     if not found:
         return tuple(word for word in value.split() if "@" in word and word.isascii())
     return tuple(["".join(word.split()) for word in found])

@@ -26,13 +26,18 @@ def decode_value(value: str, hint: str = "") -> str:
     """
     if "=?" not in value and value.isascii() and value.isprintable():
         return value
-    return _CONTROL.sub(" ", decode_words(raw_text(value, hint)))
+    return without_controls(decode_words(raw_text(value, hint)))
 
 
 def decode_phrase(value: str, hint: str = "") -> str:
     """`decode_value` with runs of blanks made one: for subjects and names."""
     value = decode_value(value, hint)
     return (_BLANKS.sub(" ", value) if "  " in value else value).strip()
+
+
+def without_controls(value: str) -> str:
+    """Each run of control characters made one blank."""
+    return value if value.isprintable() else _CONTROL.sub(" ", value)
 
 
 def raw_text(value: str, hint: str = "") -> str:
