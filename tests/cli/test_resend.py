@@ -1,0 +1,233 @@
+"""`archiver resend` and `archiver outbox`, against a real SMTP server."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.cli import mails
+from tests.cli.conftest import PASSWORD, Home, complains, fails
+from tests.servers.smtp import DROP, STALL, Offer, Sink
+from tests.servers.tls import Authority, Certificate, self_signed
+
+INVOICE = hashlib.sha256(mails.INVOICE).hexdigest()[:8]
+PAGE = hashlib.sha256(mails.PAGE).hexdigest()[:8]
+TO = ("--to", "carol@example.org")
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with Sink() as server:
+        yield server
+
+
+@pytest.fixture
+def sending(own_library: Home, sink: Sink) -> Home:
+    """An archive with mail and a server to send it."""
+    own_library.smtp(sink.port)
+    return own_library
+
+
+@pytest.fixture
+def encrypted(own_library: Home) -> Iterator[Callable[..., Sink]]:
+    """Start a server with TLS and configure it."""
+    with ExitStack() as stack:
+
+        def start(certificate: Certificate, security: str = "tls", **more: Any) -> Sink:
+            server = stack.enter_context(Sink(security, certificate.context(), Offer("me", PASSWORD)))
+            own_library.smtp(server.port, security=security, **{"user": "me", "password": PASSWORD, **more})
+            return server
+
+        yield start
+
+
+def outcomes(home: Home, *options: str) -> list[tuple[str, str]]:
+    return [
+        (recipient["address"], recipient["status"])
+        for message in home.good("outbox", "--json", *options).json()
+        for recipient in message["recipients"]
+    ]
+
+
+class TestSending:
+    def test_byte_for_byte_behind_a_resent_block(self, sending: Home, sink: Sink) -> None:
+        result = sending.good("resend", INVOICE, *TO)
+        assert result.out.startswith(f"{INVOICE}  sent      carol@example.org")
+        (received,) = sink.messages
+        assert (received.mail_from, received.rcpt_tos) == ("me@example.org", ("carol@example.org",))
+        assert received.data.endswith(mails.INVOICE)
+        block = received.data[: -len(mails.INVOICE)].decode().splitlines()
+        assert [line.partition(":")[0] for line in block] == [
+            "Resent-Date",
+            "Resent-From",
+            "Resent-To",
+            "Resent-Message-ID",
+        ]
+
+    def test_several_messages_to_several_recipients(self, sending: Home, sink: Sink) -> None:
+        sending.good("resend", INVOICE, PAGE, INVOICE, *TO, "--to", "dave@example.org")
+        assert [message.data[-60:] for message in sink.messages] == [mails.INVOICE[-60:], mails.PAGE[-60:]]
+        assert {message.rcpt_tos for message in sink.messages} == {("carol@example.org", "dave@example.org")}
+        assert sink.connections == 1
+
+    def test_through_the_server_named(self, sending: Home, sink: Sink) -> None:
+        with Sink() as other:
+            sending.smtp(other.port, "other", **{"from": "Other <other@example.org>"})
+            sending.good("resend", INVOICE, *TO, "--via", "other")
+            assert [message.mail_from for message in other.messages] == ["other@example.org"]
+        assert sink.messages == []
+
+    def test_what_a_query_finds(self, sending: Home, sink: Sink) -> None:
+        sending.good("resend", "--query", "gazette after:2024-02-20", "--yes", *TO)
+        subjects = [message.data.split(b"Subject: ")[1].split(b"\r\n")[0] for message in sink.messages]
+        assert subjects == [f"News number {number}".encode() for number in range(20, 26)]
+
+    def test_a_query_and_nobody_to_ask(self, sending: Home, sink: Sink) -> None:
+        words = ("6 messages would go to carol@example.org", "nobody can be asked", "--yes")
+        fails(sending, ["resend", "--query", "gazette after:2024-02-20", *TO], 2, *words)
+        assert sink.messages == [] and outcomes(sending) == []
+
+    @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("\x03", 130)])
+    def test_a_query_and_a_person(self, sending: Home, sink: Sink, answer: str, code: int) -> None:
+        question = "Send 1 message to carol@example.org? [y/N]: "
+        result = sending.terminal("resend", "--query", "invoice", *TO, answers={question: answer})
+        assert result[0] == code, result
+        assert len(sink.messages) == (code == 0) and len(outcomes(sending)) == (code == 0)
+        assert code != 1 or "archiver: nothing was sent: you said no" in result[1]
+
+    def test_a_dry_run(self, sending: Home, sink: Sink) -> None:
+        result = sending.good("resend", INVOICE, "--query", "subject:page", "--dry-run", *TO)
+        assert result.lines() == [
+            f"{INVOICE}  2024-03-01 09:00  {len(mails.INVOICE):>6} B  Invoice for March",
+            f"{PAGE}  2024-03-04 12:00  {len(mails.PAGE):>6} B  Only a page",
+            "would send 2 messages as me@example.org via relay to carol@example.org",
+        ]
+        assert sink.connections == 0 and outcomes(sending) == []
+
+
+class TestRefused:
+    def test_a_recipient_among_accepted_ones(self, sending: Home, sink: Sink) -> None:
+        sink.play(rcpt={"nobody@example.org": "550 5.1.1 no such user"})
+        result = sending.call("resend", INVOICE, *TO, "--to", "nobody@example.org")
+        complains(result, 3, "1 of 2 deliveries were taken by the server", "archiver outbox")
+        assert result.lines() == [
+            f"{INVOICE}  sent      carol@example.org (OK)" if "(OK)" in result.out else result.lines()[0],
+            f"{INVOICE}  failed    nobody@example.org (5.1.1 no such user)",
+        ]
+        assert outcomes(sending) == [("carol@example.org", "sent"), ("nobody@example.org", "failed")]
+        assert len(sink.messages) == 1
+
+    @pytest.mark.parametrize("stage", ["mail", "data", "dot"])
+    @pytest.mark.parametrize(
+        ("answer", "code", "status"), [("451 later", 75, "deferred"), ("554 no", 1, "failed")]
+    )
+    def test_by_the_server(
+        self, sending: Home, sink: Sink, stage: str, answer: str, code: int, status: str
+    ) -> None:
+        sink.play(**{stage: answer})
+        fails(sending, ["resend", INVOICE, *TO], code, "0 of 1 deliveries", answer[4:], "archiver outbox")
+        assert outcomes(sending) == [("carol@example.org", status)] * 2
+        assert sink.messages == []
+
+    @pytest.mark.parametrize(("stage", "status"), [("mail", "deferred"), ("dot", "unknown")])
+    def test_the_line_drops(self, sending: Home, sink: Sink, stage: str, status: str) -> None:
+        sink.play(**{stage: DROP})
+        result = sending.call("resend", INVOICE, *TO)
+        complains(result, 75 if status == "deferred" else 1)
+        assert outcomes(sending) == [("carol@example.org", status)]
+        assert outcomes(sending, "--open") == [("carol@example.org", status)]
+
+    def test_after_the_first_of_two(self, sending: Home, sink: Sink) -> None:
+        sink.play(banner="421 busy", mail="421 busy", after=1)
+        result = sending.call("resend", INVOICE, PAGE, *TO)
+        complains(result, 3, "1 of 2 deliveries", "busy", "archiver outbox")
+        assert sorted(status for _, status in outcomes(sending)) == ["deferred", "sent"]
+
+    def test_the_server_falls_silent(self, sending: Home, sink: Sink) -> None:
+        sending.smtp(sink.port, connect_timeout="0.3s", read_timeout="0.3s")
+        sink.play(banner=STALL)
+        fails(sending, ["resend", INVOICE, *TO], 75, "no answer in time", "read_timeout")
+
+    def test_nobody_listens(self, sending: Home) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            sending.smtp(listener.getsockname()[1])
+        fails(sending, ["resend", INVOICE, *TO], 75, "cannot connect", "check host, port")
+        assert {status for _, status in outcomes(sending)} == {"deferred"}
+
+    def test_a_wrong_password(
+        self,
+        own_library: Home,
+        encrypted: Callable[..., Sink],
+        certificate: Certificate,
+        authority: Authority,
+    ) -> None:
+        server = encrypted(certificate, ca_file=str(authority.ca_file), password=PASSWORD[::-1])
+        fails(own_library, ["resend", INVOICE, *TO], 1, "login as me refused", "check user and password")
+        assert PASSWORD[::-1] not in own_library.good("outbox").out and server.messages == []
+
+    @pytest.mark.parametrize("security", ["tls", "starttls"])
+    def test_a_certificate_nobody_vouches_for(
+        self, own_library: Home, encrypted: Callable[..., Sink], security: str
+    ) -> None:
+        server = encrypted(self_signed(own_library.path), security)
+        fails(own_library, ["resend", INVOICE, *TO], 1, "certificate refused", "ca_file")
+        assert server.mechanisms == [] and server.messages == []
+
+    def test_starttls_not_offered(self, sending: Home, sink: Sink) -> None:
+        sending.smtp(sink.port, security="starttls")
+        fails(sending, ["resend", INVOICE, *TO], 1, "does not offer STARTTLS", "never sent in clear")
+        assert sink.commands == []
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["resend", INVOICE], "Missing option '--to'"),
+            (["resend", *TO], "nothing to send"),
+            (["resend", "ffffffff", *TO], "no message has the id ffffffff"),
+            (["resend", "--query", "nowhere", *TO], "the query finds nothing to send"),
+            (["resend", "--query", "form:x", *TO], "did you mean from:?"),
+            (["resend", INVOICE, *TO, "--via", "other"], "no sending server other"),
+            (["resend", INVOICE, "--to", "not an address"], "not an address"),
+            (["resend", INVOICE, "--to", "a@example.org\r\nRCPT TO:<b@example.org>"], "address"),
+        ],
+    )
+    def test_wrong(self, sending: Home, sink: Sink, arguments: list[str], words: str) -> None:
+        complains(sending.call(*arguments), 2, words)
+        assert sink.connections == 0 and outcomes(sending) == []
+
+    def test_no_server_configured(self, own_library: Home) -> None:
+        fails(own_library, ["resend", INVOICE, *TO], 2, "no sending server in the configuration", "smtp:")
+
+
+class TestOutbox:
+    def test_empty(self, library: Home) -> None:
+        assert library.good("outbox").out == "" and library.good("outbox", "--json").json() == []
+
+    def test_newest_first(self, sending: Home, sink: Sink) -> None:
+        sending.good("resend", INVOICE, *TO)
+        sink.play(rcpt={"nobody@example.org": "550 5.1.1 no\x1b[31m such user"})
+        sending.call("resend", PAGE, *TO, "--to", "nobody@example.org")
+        lines = sending.good("outbox").lines()
+        assert [line.split()[2] for line in lines if not line.startswith(" ")] == [PAGE, INVOICE]
+        assert "    failed    nobody@example.org (5.1.1 no [31m such user)" in lines
+        assert sending.good("outbox", "--open").out == ""
+
+    def test_json(self, sending: Home) -> None:
+        sending.good("resend", INVOICE, *TO)
+        (message,) = sending.good("outbox", "--json").json()
+        (recipient,) = message.pop("recipients")
+        assert list(message) == ["outbox_id", "key", "message_id", "via", "from", "created"]
+        assert (message["key"], message["via"], message["from"]) == (
+            hashlib.sha256(mails.INVOICE).hexdigest(),
+            "relay",
+            "me@example.org",
+        )
+        assert list(recipient) == ["address", "status", "code", "reply", "updated"]
+        assert (recipient["status"], recipient["code"]) == ("sent", 250)

@@ -1,0 +1,170 @@
+"""`archiver status`, `verify` and `reindex`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from tests.cli import mails
+from tests.cli.conftest import PASSWORD, Home, complains, fails
+from tests.servers.dovecot import User
+
+
+def file_of(home: Home, query: str) -> Path:
+    (path,) = home.good("search", query, "--format", "paths").lines()
+    return Path(path)
+
+
+class TestStatus:
+    def test_at_a_glance(self, library: Home) -> None:
+        lines = library.good("status").lines()
+        assert lines[:4] == [
+            f"archive   {library.root}: 33 messages",
+            "schedule  not running (archiver run)",
+            "",
+            "work",
+        ]
+        assert re.fullmatch(
+            r"  holds      33 messages in 4 folders, [\d.]+ kB, 1 more gone from the server", lines[4]
+        )
+        assert re.fullmatch(r"  last good  \d{4}-\d\d-\d\d \d\d:\d\d, \d+ (s|min) ago", lines[5])
+        assert len(lines) == 6
+
+    def test_folders(self, library: Home) -> None:
+        lines = library.good("status", "--folders").lines()[6:]
+        assert [line.split()[-1] for line in lines] == ["INBOX", "Kept", "Lists/News", "仕事/会議"]
+        assert lines[0].startswith("            6 (+1 gone)") and lines[2].split()[0] == "25"
+
+    def test_json(self, library: Home) -> None:
+        report = library.good("status", "--json").json()
+        assert list(report) == ["archive", "daemon", "documents", "pending", "accounts"]
+        (account,) = report["accounts"]
+        assert list(account) == [
+            "name",
+            "configured",
+            "started",
+            "finished",
+            "succeeded",
+            "error",
+            "next_run",
+            "failed",
+            "folders",
+        ]
+        assert list(account["folders"][0]) == ["name", "messages", "gone", "bytes", "error"]
+        assert (report["documents"], report["pending"], report["daemon"]) == (33, 0, None)
+        assert account["folders"][0]["messages"] == 6 and account["folders"][0]["gone"] == 1
+
+    def test_before_the_first_run(self, home: Home) -> None:
+        home.account("work", 1)
+        assert home.good("status").lines()[-2:] == [
+            "  holds      0 messages in 0 folders, 0 B",
+            "  last good  never",
+        ]
+
+    def test_the_last_error(self, own_library: Home, shelf: tuple[Home, User]) -> None:
+        own_library.mailbox(shelf[1], password=PASSWORD)
+        assert own_library.call("sync").code == 1
+        shown = own_library.good("status").out
+        assert "  last error " in shown and "refused the login" in shown and PASSWORD not in shown
+        own_library.mailbox(shelf[1])
+        own_library.good("sync")
+        assert "last error" not in own_library.good("status").out
+
+    def test_an_account_no_longer_configured(self, own_library: Home) -> None:
+        del own_library.settings["accounts"]["work"]
+        own_library.write()
+        assert "\nwork (not in the configuration)\n" in own_library.good("status").out
+        assert own_library.good("search", "invoice", "--format", "keys").lines()
+
+
+class TestVerify:
+    def test_all_is_well(self, library: Home) -> None:
+        (line,) = library.good("verify").lines()
+        assert re.fullmatch(
+            r"34 places in 4 folders, 34 files \([\d.]+ kB\) read, 33 of 33 documents indexed: 0 differences",
+            line,
+        )
+
+    def test_json(self, library: Home) -> None:
+        report = library.good("verify", "--json").json()
+        assert list(report) == ["found", "sync", "left"]
+        counts = ["folders", "places", "files", "bytes", "documents", "indexed", "findings"]
+        assert list(report["found"]) == counts and report["left"] is None
+        assert [report["found"][name] for name in ("folders", "places", "files", "indexed")] == [
+            4,
+            34,
+            34,
+            33,
+        ]
+
+    def test_a_file_deleted_by_hand_is_fetched_again(self, own_library: Home) -> None:
+        path = file_of(own_library, "invoice")
+        path.unlink()
+        result = fails(
+            own_library, ["verify"], 1, "1 difference found", "archiver verify --repair mends them"
+        )
+        assert "  missing: work/INBOX UID 1 " in result.out
+        repaired = own_library.good("verify", "--repair")
+        assert "after the repair:" in repaired.lines() and repaired.lines()[-1].endswith(": 0 differences")
+        assert path.read_bytes() == mails.INVOICE.replace(b"\r\n", b"\n")
+        own_library.good("verify")
+
+    def test_a_damaged_file_goes_to_quarantine(self, own_library: Home) -> None:
+        path = file_of(own_library, "invoice")
+        path.write_bytes(b"rotten" + path.read_bytes()[6:])
+        fails(own_library, ["verify"], 1, "1 difference found")
+        own_library.good("verify", "--repair")
+        (kept,) = (own_library.root / "quarantine").rglob("*.archiver,*")
+        assert kept.read_bytes().startswith(b"rotten")
+        assert (
+            own_library.good("show", "--raw", hashlib.sha256(mails.INVOICE).hexdigest()).raw == mails.INVOICE
+        )
+
+    def test_what_cannot_be_had_again(self, own_library: Home) -> None:
+        file_of(own_library, "is:gone").unlink()
+        result = own_library.call("verify", "--repair")
+        complains(result, 1, "1 difference found", "what is left cannot be had again")
+        assert "missing: work/INBOX UID 3" in result.out
+
+    def test_when_the_server_cannot_be_asked(self, own_library: Home, shelf: tuple[Home, User]) -> None:
+        file_of(own_library, "invoice").unlink()
+        own_library.account("work", 1)
+        result = own_library.call("verify", "--repair")
+        complains(result, 3, "not everything could be fetched again", "archiver sync")
+        assert "fetching again failed: work: 127.0.0.1:1 refuses connections" in result.out
+        own_library.mailbox(shelf[1])
+        own_library.good("sync")
+        own_library.good("verify")
+        assert own_library.good("search", "invoice", "--format", "keys").lines()
+
+    def test_another_program_renames_a_file(self, own_library: Home) -> None:
+        path = file_of(own_library, "invoice")
+        path.rename(path.with_name(path.name.split(":2,")[0] + ":2,RS"))
+        own_library.good("verify")
+        assert (
+            "Invoice for March" in own_library.good("show", hashlib.sha256(mails.INVOICE).hexdigest()[:8]).out
+        )
+
+    def test_an_account_that_does_not_exist(self, library: Home) -> None:
+        fails(library, ["verify", "other"], 2, "no account other", "work")
+
+
+class TestReindex:
+    def test_all_of_it(self, own_library: Home) -> None:
+        before = own_library.good("search", "account:work", "--json", "--limit", "100").json()
+        assert own_library.good("reindex").out == "indexed 33 messages\n"
+        assert own_library.good("search", "account:work", "--json", "--limit", "100").json() == before
+
+    def test_all_but_what_cannot_be_read(self, own_library: Home) -> None:
+        file_of(own_library, "invoice").unlink()
+        result = own_library.call("reindex")
+        assert (result.code, result.out) == (3, "indexed 32 messages\n")
+        lines = result.err.splitlines()
+        assert lines[0].startswith("not indexed: ") and lines[1:] == [
+            "archiver: 1 message could not be read",
+            "  archiver verify says which",
+        ]
+
+    def test_an_empty_archive(self, home: Home) -> None:
+        assert home.good("reindex").out == "indexed 0 messages\n"
