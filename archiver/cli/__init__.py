@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,10 +21,13 @@ _QUERY_WIDTH = 76
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the exit code of README's table."""
+    # Compiled for the first time, a library of ours would tell the user about its style.
+    warnings.filterwarnings("ignore", category=SyntaxWarning)
     _open_streams()
-    session = Session()
-    code = _run(session, sys.argv[1:] if arguments is None else list(arguments))
-    return _flushed(session, code)
+    if arguments is None:
+        _name_files_in_utf8()
+    code = _run(Session(), sys.argv[1:] if arguments is None else list(arguments))
+    return _flushed(code)
 
 
 def _run(session: Session, arguments: list[str]) -> int:
@@ -73,11 +77,18 @@ def _open_streams() -> None:
         stream: Any = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
-        elif number and getattr(stream, "errors", "") == "strict":
+        elif number and getattr(stream, "errors", None) in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
 
 
-def _flushed(session: Session, code: int) -> int:
+def _name_files_in_utf8() -> None:
+    """Start over where the locale says otherwise: the archive's names are UTF-8 in all of them."""
+    if sys.getfilesystemencoding() != "utf-8":
+        streams = {"PYTHONUTF8": "1", "PYTHONIOENCODING": f"{sys.stdout.encoding}:replace"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | streams)
+
+
+def _flushed(code: int) -> int:
     """Print what is still held back: nothing of it may be left to the interpreter's own, loud end."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -101,7 +112,8 @@ def _usage(exc: click.ClickException) -> None:
 
 def _explain(exc: ArchiverError) -> None:
     """One line that says what, indented ones that say where exactly and what to do."""
-    lines = [f"archiver: {exc}"]
+    # Where an interrupted run was matters to nobody.
+    lines = [f"archiver: {exc.message if isinstance(exc, InterruptedRun) else exc}"]
     if isinstance(exc, ConfigError):
         lines += [f"  {problem}" for problem in exc.problems]
     if isinstance(exc, QueryError):

@@ -96,8 +96,6 @@ def _print(report: MessageReport) -> None:
     for outcome in report.outcomes:
         reply = f" ({printable(outcome.reply)})" if outcome.reply else ""
         print(f"{report.key.hex()[:8]}  {outcome.status:<8}  {printable(outcome.address)}{reply}")
-    if report.hint:
-        say(f"  {report.hint}")
 
 
 def _conclude(report: Report, stopped: bool) -> None:
@@ -110,10 +108,12 @@ def _conclude(report: Report, stopped: bool) -> None:
         raise InterruptedRun(f"interrupted: {sent} of {total} deliveries were taken by the server")
     if report.error and not sent:
         raise report.error
-    why = f": {report.error}" if report.error else ""
+    reasons = {o.reply for message in report.messages for o in message.outcomes if o.status != "sent"}
+    why = f": {reasons.pop()}" if len(reasons) == 1 else f": {report.error}" if report.error else ""
+    hints = dict.fromkeys(message.hint for message in report.messages if message.hint)
     error = (PartialError if sent else ArchiverError)(
         f"{sent} of {total} deliveries were taken by the server{why}",
-        hint="archiver outbox has every outcome",
+        hint="; ".join([*hints, "archiver outbox has every outcome"]),
     )
     error.exit_code = report.exit_code
     raise error

@@ -93,7 +93,7 @@ def command(
         _paths(archive, results)
     else:
         _table(archive, results)
-        say(_range(results, offset))
+        say(_range(results, offset) + _why_empty(archive, results))
 
 
 def _facts(results: Results, offset: int) -> dict[str, Any]:
@@ -151,6 +151,14 @@ def _range(results: Results, offset: int) -> str:
     if last < results.total:
         return f"{offset + 1:,} to {last:,} of {total}; --offset {last} goes on"
     return f"{offset + 1:,} to {last:,} of {total}" if offset else total
+
+
+def _why_empty(archive: Archive, results: Results) -> str:
+    """A mistyped `archive:` looks like this, too."""
+    if results.total:
+        return ""
+    with archive.ledger() as ledger:
+        return "" if ledger.document_count() else "; the archive is empty, archiver sync fills it"
 
 
 def _table(archive: Archive, results: Results) -> None:

@@ -9,7 +9,7 @@ import click
 from archiver.cli.app import Session
 from archiver.cli.output import print_json
 from archiver.cli.text import count, printable, size
-from archiver.errors import ArchiverError
+from archiver.errors import ArchiverError, PartialError
 
 if TYPE_CHECKING:
     from archiver.archive.reports import Repaired
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Exit codes: 0 nothing is missing, 1 something is, 2 usage or configuration, 130 or 143"
-    " interrupted."
+    epilog="Exit codes: 0 nothing is missing, 1 something is, 2 usage or configuration, 3 mended but for what no"
+    " server could be asked for, 130 or 143 interrupted."
 )
 @click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
 @click.option("--repair", is_flag=True, help="Mend what differs; nothing is deleted.")
@@ -44,6 +44,8 @@ def command(session: Session, accounts: tuple[str, ...], repair: bool, as_json: 
             f"{count(len(lost), 'difference')} found",
             hint="what is left cannot be had again" if repair else "archiver verify --repair mends them",
         )
+    if result.sync and result.sync.errors:
+        raise PartialError("not everything could be fetched again", hint="archiver sync tries it again")
 
 
 def _print(result: Repaired) -> None:
