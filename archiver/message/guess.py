@@ -42,13 +42,14 @@ def guess(data: bytes, letters: int = 4) -> str:
 
     `letters` is how many bytes beyond ASCII it takes to be sure of one.
     """
-    sample = data[:_SAMPLE].replace(b"\xa0", b" ")  # a no-break space in most single-byte sets
-    runs = _RUN.findall(sample)
+    sample = data[:_SAMPLE]
+    spaced = sample.replace(b"\xa0", b" ")  # the no-break space of most single-byte sets
+    runs = _RUN.findall(spaced)
     if not runs:
         return ""
-    if _is_latin(sample, runs):
-        return _latin(sample)
-    high = sample.translate(None, _ASCII)
+    if _is_latin(spaced, runs):
+        return _latin(spaced)
+    high = spaced.translate(None, _ASCII)
     if len(high) < letters or len(set(high)) < min(letters, 8) // 2:
         return ""
     return _script(high, _FREQUENT_BYTES, 0.62) or _pairs(sample) or _script(high, _CAPITALS, 0.7)
