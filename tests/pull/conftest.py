@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from archiver.config import Account, Duration, Folders, ImapServer, SecretSource
 from archiver.imap import Connection, connect
-from archiver.pull import AccountReport, FolderReport, pull
+from archiver.pull import AccountReport, FolderReport, filing, pull
 from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
 from tests.imap.conftest import PASSWORD, Connect, Listening, ServerFor, log_in, server_for
@@ -103,3 +104,11 @@ def archive_of(tmp_path: Path, server_for: ServerFor) -> ArchiveOf:
 def dovecot_archive(mailbox: User, archive_of: ArchiveOf) -> Archive:
     """An archive of `mailbox`."""
     return archive_of(mailbox.server, user=mailbox.name)
+
+
+@contextmanager
+def small_groups() -> Iterator[None]:
+    """Let three messages make a group, so that a handful makes several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filing, "BATCH_MESSAGES", 3)
+        yield

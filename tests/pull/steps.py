@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from archiver.archive.repair import repair
 from archiver.search.index import open_index
 from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
 from archiver.store.rebuild import rebuild
+from archiver.store.records import Spot
 from archiver.verify import verify
+from tests.pull import checks
 from tests.pull.conftest import Archive, mail
 from tests.servers.dovecot import User
 from tests.servers.fake import FakeServer
@@ -53,3 +57,15 @@ def mended(archive: Archive) -> set[str]:
             return repair(ledger, index, verify(ledger, index).findings)
         finally:
             index.close()
+
+
+def facts(archive: Archive) -> list[tuple[object, ...]]:
+    """What the ledger says, apart from its row numbers and times."""
+    spots = (msgspec.structs.astuple(spot) for spot in map(timeless, checks.spots(archive.root)))
+    return sorted(spots)
+
+
+def timeless(spot: Spot) -> Spot:
+    """A place without row numbers and times, and of an earlier epoch without a UID."""
+    uid = spot.uid if spot.current else 0
+    return msgspec.structs.replace(spot, id=0, folder_id=0, gone=int(spot.gone > 0), uid=uid)

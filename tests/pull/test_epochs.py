@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from archiver.errors import ConnectionLostError
-from archiver.store.records import Spot
 from tests.pull import checks
 from tests.pull.conftest import Archive, ArchiveOf, Scripted, mail, only
-from tests.pull.steps import delivered, fetches, loaded, lose_ledger
+from tests.pull.steps import delivered, facts, fetches, loaded, lose_ledger
 from tests.servers.dovecot import User
 
 
@@ -216,15 +214,3 @@ class TestEpochs:
         assert fetches(connection.asked) == []
         assert facts(archive) == before
         checks.converged(archive.root, server.messages())
-
-
-def facts(archive: Archive) -> list[tuple[object, ...]]:
-    """What the ledger says, apart from its row numbers and times."""
-    spots = (msgspec.structs.astuple(spot) for spot in map(timeless, checks.spots(archive.root)))
-    return sorted(spots)
-
-
-def timeless(spot: Spot) -> Spot:
-    """A place without row numbers and times, and of an earlier epoch without a UID."""
-    uid = spot.uid if spot.current else 0
-    return msgspec.structs.replace(spot, id=0, folder_id=0, gone=int(spot.gone > 0), uid=uid)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from archiver.errors import ConnectionLostError, InterruptedRun, StoreError
+from archiver.errors import ConnectionLostError, DiskFullError, InterruptedRun, StoreError
+from tests.conftest import missing
 from tests.pull import checks
 from tests.pull.conftest import Archive, ArchiveOf, Scripted, mail, only
 from tests.pull.steps import fetches, loaded, mended
@@ -124,3 +128,35 @@ class TestDisk:
         server.folder("Work").flag(1, {"\\Seen"})
         archive.pull(server.connect())
         checks.converged(archive.root, server.messages())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    if os.geteuid() != 0:
+        missing("only root can mount a small file system")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        missing("this machine mounts no tmpfs")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("ballast", [0, 1_200_000, 1_700_000, 1_850_000])
+def test_a_disk_that_is_full_in_the_middle(small_disk: Path, ballast: int) -> None:
+    """At whatever write it happens: an error that says so, nothing lost, and the next run completes."""
+    archive = Archive(small_disk / "archive")
+    server = FakeServer()
+    for number in range(40):
+        server.folder("INBOX" if number % 2 else "Work").add(mail(number, "x" * 100_000))
+    heavy = small_disk / "ballast"
+    heavy.write_bytes(b"x" * ballast)
+    with pytest.raises(DiskFullError) as caught:
+        archive.pull(server.connect())
+    assert (caught.value.exit_code, caught.value.transient) == (75, True)
+    subprocess.run(["mount", "-o", "remount,size=30m", str(small_disk)], check=True)
+    checks.readable(archive.root, *checks.live(archive.root).values())
+    archive.pull(server.connect())
+    checks.converged(archive.root, server.messages())

@@ -1,0 +1,193 @@
+"""kill -9 between every two steps: the next run comes to the same archive as one that nobody disturbed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Home, home, pycache
+from tests.pull import checks
+from tests.pull.conftest import Archive, ArchiveOf, mail, small_groups
+from tests.pull.steps import NOON, Messages, facts
+from tests.servers.dovecot import Dovecot, User
+
+__all__ = ["home", "pycache"]
+
+PROJECT = Path(__file__).parent.parent.parent
+# What every pull goes through; `created`, `linked`, `claimed` come where there is something to create...
+ALWAYS = {"opened", "renamed", "written", "synced", "moved", "durable", "known", "fetched"}
+
+
+def deliver(mailbox: User, folder: str, *numbers: int) -> None:
+    for number in numbers:
+        mailbox.save(mail(number), folder, date=NOON)
+
+
+def first(mailbox: User, archive: Archive) -> set[str]:
+    """Two new folders, with twins within and across."""
+    mailbox.create("Work/Küche")
+    deliver(mailbox, "INBOX", 1, 2, 3, 1, 4)
+    deliver(mailbox, "Work/Küche", 5, 1, 6)
+    return ALWAYS | {"created", "linked"}
+
+
+def later(mailbox: User, archive: Archive) -> set[str]:
+    """New mail, flags, something expunged, something moved, a new folder."""
+    first(mailbox, archive)
+    archive.sync()
+    deliver(mailbox, "INBOX", 7, 8, 2, 9)
+    mailbox.add_flags("INBOX", "1:3", "\\Seen", "$Later")
+    mailbox.expunge("INBOX", "2")
+    mailbox.create("New")
+    mailbox.move("INBOX", "5", "New")
+    return ALWAYS | {"created", "linked"}
+
+
+def epoch(mailbox: User, archive: Archive) -> set[str]:
+    """UIDs that mean nothing any more, in a folder with twins, expunged, new and flagged mail."""
+    first(mailbox, archive)
+    archive.sync()
+    deliver(mailbox, "INBOX", 7, 1)
+    mailbox.expunge("INBOX", "2")
+    mailbox.add_flags("INBOX", "3", "\\Flagged")
+    mailbox.set_uidvalidity("INBOX", mailbox.status()["uidvalidity"] + 1000)
+    return ALWAYS | {"claimed", "linked"}
+
+
+@pytest.mark.parametrize("scenario", [first, later, epoch])
+def test_at_every_step(
+    mailbox: User, archive_of: ArchiveOf, tmp_path: Path, scenario: Callable[[User, Archive], set[str]]
+) -> None:
+    archive = archive_of(mailbox.server, user=mailbox.name)
+    archive.path.mkdir()
+    steps_expected = scenario(mailbox, archive)
+    messages = on_server(mailbox)
+    undisturbed = copy_of(archive, tmp_path / "undisturbed")
+    steps: Counter[str] = Counter()
+    with small_groups():
+        undisturbed.sync(fault=lambda step: steps.update([step]))
+    checks.converged(undisturbed.root, messages)
+    assert set(steps) == steps_expected
+    deaths = [(step, number) for step, times in steps.items() for number in sorted({1, times})]
+
+    def die_and_go_on(death: tuple[str, int]) -> None:
+        killed = copy_of(archive, tmp_path / f"{death[0]}-{death[1]}")
+        kill(killed, *death)
+        killed.sync()
+        try:
+            checks.converged(killed.root, messages)
+            assert facts(killed) == facts(undisturbed)
+        except AssertionError as error:
+            raise AssertionError(f"killed at {death}: {error}") from error
+        assert killed.sync().folders == []
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(die_and_go_on, deaths))
+
+
+def on_server(mailbox: User) -> Messages:
+    """What Dovecot has, asked for by its own means."""
+    found: Messages = {}
+    for folder in set(mailbox.folders()) - {"Work"}:  # which is only a level
+        for uid in mailbox.uids(folder):
+            where = ("-u", mailbox.name, "text", "mailbox", folder, "uid", str(uid))
+            _, _, text = mailbox.server.doveadm("fetch", *where).partition("text:\n")
+            found[folder, uid] = text.rstrip("\n\f").encode().replace(b"\n", b"\r\n") + b"\r\n"
+    return found
+
+
+def copy_of(archive: Archive, path: Path) -> Archive:
+    shutil.copytree(archive.path, path)
+    return Archive(path, archive.imap, now=archive.now)
+
+
+def drive(archive: Archive, *options: str) -> subprocess.CompletedProcess[str]:
+    where = [str(archive.path), str(archive.imap.port), archive.imap.user]
+    command = [sys.executable, "-m", "tests.pull.driver", *where, *options]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def kill(archive: Archive, step: str, number: int) -> None:
+    done = drive(archive, "--kill", step, str(number))
+    assert done.returncode == -signal.SIGKILL, done
+
+
+def test_no_room_for_a_message(mailbox: User, archive_of: ArchiveOf) -> None:
+    """A limit on the size of files meets the large message in the middle, as a full disk would."""
+    archive = archive_of(mailbox.server, user=mailbox.name)
+    texts = {uid: "x" * (3_000_000 if uid == 4 else 100) for uid in range(1, 8)}
+    for uid, text in texts.items():
+        mailbox.save(mail(uid, text), date=NOON)
+    done = drive(archive, "--room", "1000000")
+    assert done.returncode == 75, done
+    assert "make room" in done.stderr
+    kept = checks.live(archive.root)
+    assert {uid for _, uid in kept} >= {1, 2, 3}
+    assert checks.findings(archive.root) == []
+    assert archive.sync().complete
+    checks.converged(archive.root, {("INBOX", uid): mail(uid, text) for uid, text in texts.items()})
+
+
+MANY = 1500
+
+
+@pytest.fixture(scope="module")
+def crowd(dovecot: Dovecot) -> User:
+    """A mailbox of some thousand messages, every tenth a twin, in two folders."""
+    user = dovecot.new_user()
+    source = dovecot.directory / "crowd"
+    for sub in ("cur", "new", "tmp"):
+        (source / sub).mkdir(parents=True)
+    for number in range(MANY):
+        text = mail(number - number % 10 if number % 10 == 1 else number, "x" * (number % 50) * 40)
+        (source / "cur" / f"{1_600_000_000 + number}.M{number}.host:2,").write_bytes(
+            text.replace(b"\r\n", b"\n")
+        )
+    user.import_maildir(source)
+    user.create("Copy")
+    user.copy("INBOX", "1:200", "Copy")
+    return user
+
+
+def test_at_any_instant(crowd: User, home: Home, rounds: int) -> None:
+    """The real command, killed with its workers at random moments of pulling and indexing."""
+    home.mailbox(crowd)
+    whole = duration(home)
+    chance = random.Random(rounds)
+    killed = 0
+    for number in range(rounds):
+        with home.spawn("sync", start_new_session=number % 2 == 0) as process:
+            time.sleep(chance.uniform(0.3, whole))
+            process.kill()
+            killed += process.wait() == -signal.SIGKILL
+    assert killed, "none was killed in time"
+    result = home.run("sync", "--json")
+    assert result.code == 0, result
+    assert home.run("verify").code == 0
+    assert len(checks.live(str(home.root))) == MANY + 200
+    assert checks.findings(str(home.root)) == []
+    assert checks.leftovers(str(home.root)) == []
+    assert len(checks.files(str(home.root))) == MANY + 200
+    assert home.run("search", "subject:message", "--json", "--limit", "1").json()["total"] == distinct()
+
+
+def duration(home: Home) -> float:
+    """How long a whole sync takes, in an archive that is thrown away."""
+    begun = time.monotonic()
+    assert home.run("sync").code == 0
+    shutil.rmtree(home.root)
+    return time.monotonic() - begun
+
+
+def distinct() -> int:
+    return len({(n - n % 10 if n % 10 == 1 else n, n % 50) for n in range(MANY)})
