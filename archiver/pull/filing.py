@@ -11,9 +11,10 @@ import msgspec
 from archiver.imap import Fetched
 from archiver.message import parse
 from archiver.pull.plan import BATCH_BYTES, BATCH_MESSAGES, keywords
+from archiver.store.durable import Syncer
 from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Group, Name, disk_errors, key_of, letters, sweep, sync_pool, to_file
+from archiver.store.maildir import Group, Name, disk_errors, key_of, letters, sweep, to_file
 from archiver.store.reader import Reader
 from archiver.store.records import Folder, NewPlace
 
@@ -35,14 +36,14 @@ class Filing:
     transaction. `fault` is called with a name between every two steps; tests die there.
     """
 
-    def __init__(self, ledger: Ledger, folder: Folder, now: float, fault: Fault) -> None:
+    def __init__(self, ledger: Ledger, folder: Folder, syncer: Syncer, now: float, fault: Fault) -> None:
         self._ledger = ledger
         self._folder = folder
         self._now = now
         self._fault = fault
         self._path = os.path.join(mail_root(ledger.root), folder.path)
         self._reader = Reader(ledger)
-        self._syncs = sync_pool()
+        self._syncer = syncer
         self._mover = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._claims = ledger.earlier_count(folder) > 0
         self._gathered: list[_Arrived] = []
@@ -124,7 +125,7 @@ class Filing:
 
     def _make_durable(self, group: Group) -> None:
         with disk_errors("store messages"):
-            group.commit(self._syncs, self._fault)
+            group.commit(self._syncer.sync, self._fault)
 
     def _settle(self) -> None:
         """Wait for the group on its way to the disk, and let the ledger know its messages."""
@@ -149,7 +150,6 @@ class Filing:
     def close(self) -> None:
         """Stop; what was not flushed is dropped, and fetched again by the next run."""
         self._mover.shutdown(wait=True)
-        self._syncs.shutdown(wait=True)
 
 
 def _holds(path: str, data: bytes) -> bool:

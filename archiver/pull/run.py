@@ -14,6 +14,7 @@ from archiver.errors import ArchiverError, FolderError, InterruptedRun, ServerEr
 from archiver.imap import Connection, Failed, Mailbox, Selected, Status
 from archiver.pull import plan
 from archiver.pull.filing import Fault, Filing, clean
+from archiver.store.durable import Syncer
 from archiver.store.layout import FolderFile, claim_folder, mail_root, read_folder_file
 from archiver.store.ledger import Ledger, glob_folder
 from archiver.store.maildir import Finder, disk_errors
@@ -121,12 +122,13 @@ def pull(
                 hint="archiver check --connect lists the folders",
             )
     statuses = connection.status(chosen)
-    task = _Pull(account, connection, ledger, progress or Silent(), stop, now, fault)
-    for mailbox in chosen:
-        done = task.folder(mailbox, statuses[mailbox.raw])
-        report.checked += 1
-        if done is not None:
-            report.folders.append(done)
+    with Syncer() as syncer:
+        task = _Pull(account, connection, ledger, progress or Silent(), stop, now, fault, syncer)
+        for mailbox in chosen:
+            done = task.folder(mailbox, statuses[mailbox.raw])
+            report.checked += 1
+            if done is not None:
+                report.folders.append(done)
     report.seconds = time.monotonic() - begun
     return report
 
@@ -143,6 +145,7 @@ class _Pull:
         stop: Callable[[], bool],
         now: Callable[[], float],
         fault: Fault,
+        syncer: Syncer,
     ) -> None:
         self.account = account
         self.connection = connection
@@ -151,6 +154,7 @@ class _Pull:
         self.stop = stop
         self.now = now
         self.fault = fault
+        self.syncer = syncer
         self.folders = {folder.raw: folder for folder in ledger.folders(account.name)}
 
     def folder(self, mailbox: Mailbox, status: Status | FolderError) -> FolderReport | None:
@@ -286,7 +290,7 @@ class _Pull:
         if not uids:
             return
         self.progress.expect(self.account.name, folder.name, len(uids))
-        filing = Filing(self.ledger, folder, self.now(), self.fault)
+        filing = Filing(self.ledger, folder, self.syncer, self.now(), self.fault)
         try:
             self._fetch_into(folder, uids, filing, report)
             filing.flush()

@@ -10,17 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from archiver.errors import DiskFullError, StoreError
 from archiver.store.layout import make_directory, sync_directory
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 _NAME = re.compile(
     r"(?P<received>-?\d{1,19})\.(?P<digest>[0-9a-f]{32})\.archiver"
@@ -30,7 +26,6 @@ _NAME = re.compile(
 )
 # RFC 9051, 2.3.2 -> the letters of the Maildir convention.
 _LETTERS = {"\\draft": "D", "\\flagged": "F", "\\answered": "R", "\\seen": "S", "\\deleted": "T"}
-_SYNC_THREADS = 4
 
 
 class Name(msgspec.Struct, frozen=True):
@@ -147,8 +142,8 @@ class Group:
             raise
         return True
 
-    def commit(self, pool: ThreadPoolExecutor, step: Callable[[str], None]) -> None:
-        """Make the group durable; `step` is called with a name between the steps."""
+    def commit(self, sync: Callable[[Sequence[str]], None], step: Callable[[str], None]) -> None:
+        """Make the group durable; `sync` does that to files, `step` hears the name of each step done."""
         cur, tmp = (os.path.join(self.folder, sub) for sub in ("cur", "tmp"))
         # Programs that copy trees leave empty directories behind.
         make_directory(cur)
@@ -160,7 +155,7 @@ class Group:
                 moves.append((path, os.path.join(cur, file_name)))
                 _write(path, data, received)
                 step("written")
-            list(pool.map(_sync, [path for path, _ in moves]))
+            sync([path for path, _ in moves])
             step("synced")
             while moves:
                 os.rename(*moves[-1])
@@ -186,26 +181,9 @@ def _write(path: str, data: bytes, received: int) -> None:
         os.close(descriptor)
 
 
-def _sync(path: str) -> None:
-    # Opened anew: a descriptor kept for each file of a group, in each account, would pass the usual limit
-    # of 1024. An error of writing back that nobody saw yet is told to whoever opens the file next.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _content(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
-
-def sync_pool() -> ThreadPoolExecutor:
-    """Threads for fsync: they only wait, and the file system commits what waits together in one go."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="fsync")
 
 
 def sweep(folder: str) -> None:
