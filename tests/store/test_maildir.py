@@ -9,7 +9,6 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,12 +29,12 @@ from archiver.store.maildir import (
     letters,
     parse_name,
     sweep,
-    sync_pool,
     to_file,
     to_wire,
 )
 from tests.conftest import missing
 from tests.store.conftest import Trace
+from tests.store.tree import sync
 
 DIGEST = "0123456789abcdef" * 2
 numbers = st.integers(0, 2**32 - 1)
@@ -57,12 +56,6 @@ def maildir(tmp_path: Path) -> str:
     for sub in ("cur", "new", "tmp"):
         make_directory(str(tmp_path / "INBOX" / sub))
     return str(tmp_path / "INBOX")
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with sync_pool() as threads:
-        yield threads
 
 
 def nothing(step: str) -> None:
@@ -183,12 +176,12 @@ class TestBytes:
 
 
 class TestGroup:
-    def test_files_hold_what_was_given(self, maildir: str, pool: ThreadPoolExecutor) -> None:
+    def test_files_hold_what_was_given(self, maildir: str) -> None:
         group = Group(maildir)
         one = add(group, b"Subject: a\r\n\r\nb\r\n", 1, "S")
         two = add(group, b"bare\nline", 2)
         assert listed(maildir, "cur") == []
-        group.commit(pool, nothing)
+        group.commit(sync, nothing)
         assert listed(maildir, "cur") == sorted([one, two])
         assert listed(maildir, "tmp") == []
         assert Path(maildir, "cur", one).read_bytes() == b"Subject: a\n\nb\n"
@@ -202,14 +195,14 @@ class TestGroup:
             (str(name_of(b"bare\nline", 2)), ""),
         }
 
-    def test_repeating_makes_no_second_file(self, maildir: str, pool: ThreadPoolExecutor) -> None:
+    def test_repeating_makes_no_second_file(self, maildir: str) -> None:
         for _ in range(2):
             group = Group(maildir)
             add(group, b"a\r\n")
-            group.commit(pool, nothing)
+            group.commit(sync, nothing)
         assert len(listed(maildir, "cur")) == 1
 
-    def test_durable_before_it_is_there(self, maildir: str, pool: ThreadPoolExecutor, trace: Trace) -> None:
+    def test_durable_before_it_is_there(self, maildir: str, trace: Trace) -> None:
         group = Group(maildir)
         names = [add(group, bytes([65 + n]) * 10, n) for n in range(8)]
         steps: list[str] = []
@@ -218,7 +211,7 @@ class TestGroup:
             steps.append(name)
             assert name == "moved" or listed(maildir, "cur") == []
 
-        group.commit(pool, step)
+        group.commit(sync, step)
         assert steps == [*["written"] * 8, "synced", "moved"]
         for name in names:
             path = os.path.join(maildir, "tmp", name.partition(":")[0])
@@ -232,7 +225,7 @@ class TestGroup:
         assert trace.calls[-1] == ("fsync", os.path.join(maildir, "cur"), "")
         assert len(renames) == len(syncs) == 8
 
-    def test_a_group_holds_no_descriptor_a_message(self, maildir: str, pool: ThreadPoolExecutor) -> None:
+    def test_a_group_holds_no_descriptor_a_message(self, maildir: str) -> None:
         group = Group(maildir)
         for uid in range(300):
             add(group, b"x", uid)
@@ -240,36 +233,34 @@ class TestGroup:
         used = max(map(int, os.listdir("/proc/self/fd")))
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 30, hard))
         try:
-            group.commit(pool, nothing)
+            group.commit(sync, nothing)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert len(listed(maildir, "cur")) == 300
 
-    def test_empty_directories_that_a_copy_left_behind(self, maildir: str, pool: ThreadPoolExecutor) -> None:
+    def test_empty_directories_that_a_copy_left_behind(self, maildir: str) -> None:
         for sub in ("cur", "new", "tmp"):
             os.rmdir(os.path.join(maildir, sub))
         sweep(maildir)
         assert list(files(maildir)) == []
         group = Group(maildir)
         name = add(group, b"x")
-        group.commit(pool, nothing)
+        group.commit(sync, nothing)
         assert Finder().path(maildir, name.partition(":")[0], "S") == os.path.join(maildir, "cur", name)
 
 
 class TestLinks:
     @pytest.fixture
-    def source(self, maildir: str, pool: ThreadPoolExecutor) -> str:
+    def source(self, maildir: str) -> str:
         group = Group(maildir)
         name = add(group, b"twin\r\n", 1)
-        group.commit(pool, nothing)
+        group.commit(sync, nothing)
         return os.path.join(maildir, "cur", name)
 
-    def test_one_file_with_two_names(
-        self, maildir: str, source: str, pool: ThreadPoolExecutor, trace: Trace
-    ) -> None:
+    def test_one_file_with_two_names(self, maildir: str, source: str, trace: Trace) -> None:
         group = Group(maildir)
         assert group.link(source, f"{name_of(b'twin', 2)}:2,S")
-        group.commit(pool, nothing)
+        group.commit(sync, nothing)
         assert os.stat(source).st_nlink == 2
         assert [call[0] for call in trace.calls] == ["link", "fsync"]
 
@@ -284,15 +275,13 @@ class TestLinks:
         assert Group(maildir).link(source, "copy")
         assert os.stat(source).st_nlink == 1
 
-    def test_rotten_bytes_of_that_name_are_not(
-        self, maildir: str, source: str, pool: ThreadPoolExecutor
-    ) -> None:
+    def test_rotten_bytes_of_that_name_are_not(self, maildir: str, source: str) -> None:
         target = f"{name_of(b'twin', 2)}:2,"
         Path(maildir, "cur", target).write_bytes(b"tWin\n")
         group = Group(maildir)
         assert not group.link(source, target)
         group.add(target, b"twin\n", 1)
-        group.commit(pool, nothing)
+        group.commit(sync, nothing)
         assert Path(maildir, "cur", target).read_bytes() == b"twin\n"
 
     @pytest.mark.parametrize("code", [errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP])
@@ -322,44 +311,42 @@ class TestLinks:
 class TestDiskFull:
     """No message is half in cur/, nothing is left in tmp/, and with room again it goes on."""
 
-    def fill(self, folder: str, pool: ThreadPoolExecutor, count: int, size: int) -> None:
+    def fill(self, folder: str, count: int, size: int) -> None:
         group = Group(folder)
         for uid in range(count):
             add(group, bytes([uid]) * size, uid)
         with disk_errors("store messages"):
-            group.commit(pool, nothing)
+            group.commit(sync, nothing)
 
-    def test_a_limit_on_file_size(self, maildir: str, pool: ThreadPoolExecutor) -> None:
+    def test_a_limit_on_file_size(self, maildir: str) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
         try:
             with pytest.raises(DiskFullError) as caught:
-                self.fill(maildir, pool, 3, 20_000)
+                self.fill(maildir, 3, 20_000)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert (caught.value.exit_code, caught.value.transient) == (75, True)
         assert caught.value.message.startswith("cannot store messages: File too large")
         assert (listed(maildir, "cur"), listed(maildir, "tmp")) == ([], [])
-        self.fill(maildir, pool, 3, 20_000)
+        self.fill(maildir, 3, 20_000)
         assert len(listed(maildir, "cur")) == 3
 
-    def test_a_small_file_system(self, tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    def test_a_small_file_system(self, tmp_path: Path) -> None:
         with small_disk(tmp_path, 256):
             folder = str(tmp_path / "INBOX")
-            self.fill(folder, pool, 4, 20_000)
+            self.fill(folder, 4, 20_000)
             before = listed(folder, "cur")
             with pytest.raises(DiskFullError, match="No space left on device"):
-                self.fill(folder, pool, 40, 20_000)
+                self.fill(folder, 40, 20_000)
             assert (listed(folder, "cur"), listed(folder, "tmp")) == (before, [])
             for path in Path(folder, "cur").iterdir():
                 assert path.stat().st_size == 20_000
                 path.unlink()
-            self.fill(folder, pool, 5, 20_000)
+            self.fill(folder, 5, 20_000)
 
     @pytest.mark.parametrize("call", ["fsync", "rename"])
-    def test_when_it_is_said_late(
-        self, maildir: str, pool: ThreadPoolExecutor, call: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_when_it_is_said_late(self, maildir: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Delayed allocation tells at fsync, a full directory at rename."""
         real: Callable[..., None] = getattr(os, call)
         count = 0
@@ -375,14 +362,14 @@ class TestDiskFull:
 
         monkeypatch.setattr(os, call, full)
         with pytest.raises(DiskFullError):
-            self.fill(maildir, pool, 5, 10)
+            self.fill(maildir, 5, 10)
         monkeypatch.undo()
         assert listed(maildir, "tmp") == []
         whole = listed(maildir, "cur")
         assert len(whole) == (0 if call == "fsync" else 2)
         for name, _, path in files(maildir):
             assert fits(to_wire(Path(path).read_bytes(), name), name)
-        self.fill(maildir, pool, 5, 10)
+        self.fill(maildir, 5, 10)
         assert len(listed(maildir, "cur")) == 5 and set(whole) <= set(listed(maildir, "cur"))
 
     @pytest.mark.parametrize(

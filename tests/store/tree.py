@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from archiver.store.layout import FolderFile, claim_folder, mail_root
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Group, Name, key_of, sync_pool, to_file
+from archiver.store.maildir import Group, Name, key_of, to_file
 from archiver.store.records import Folder, NewPlace
 
 
@@ -18,6 +18,16 @@ def message(number: int, body: str = "") -> bytes:
         f"Subject: Message number {number}\r\nDate: Mon, 02 Jan 2023 03:04:05 +0000\r\n"
         f"Message-ID: <{number}@example.org>\r\n\r\n{body or f'Body of word{number}.'}\r\n"
     ).encode()
+
+
+def sync(paths: Sequence[str]) -> None:
+    """Make files durable, one after the other."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class Tree:
@@ -53,8 +63,7 @@ class Tree:
             )
             group.add(f"{name}:2,{flags}", data, name.received)
             places.append(NewPlace(uid, key_of(wire), len(wire), name.received, str(name), flags, ""))
-        with sync_pool() as pool:
-            group.commit(pool, lambda step: None)
+        group.commit(sync, lambda step: None)
         self.ledger.add_places(folder, places)
         return [os.path.join(self.directory(folder), "cur", f"{each.file}:2,{flags}") for each in places]
 
