@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 
 import msgspec
 
@@ -18,6 +18,7 @@ BATCH = 2000
 _CHUNK = 50
 # Below this many documents, starting processes costs more than they save.
 _WORTH_WORKERS = 400
+_OTHER = "it was fed from another ledger"
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -36,8 +37,9 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class IndexReport(msgspec.Struct, kw_only=True):
-    """What a drain did: documents added, removed, and those that could not be read."""
+    """What a drain did: changes it went through, documents added, removed, and those it could not read."""
 
+    changes: int = 0
     added: int = 0
     removed: int = 0
     rebuilt: str = ""
@@ -59,65 +61,94 @@ def drain(
     """Bring the index up to the ledger's last change.
 
     A damaged index, or one fed from another ledger, is made equal first; `report.rebuilt` says why.
-    `advance(done, total)` counts documents. `stop` is asked between batches: InterruptedRun, and what was
+    `advance(done, total)` counts changes. `stop` is asked between batches: InterruptedRun, and what was
     committed stays, to be continued from. LockedError only from `lock` itself.
     """
     report = IndexReport()
     pool: Workers[list[Task], list[Prepared | Unreadable]] | None = None
-    done = 0
     try:
         while True:
-            with lock():
-                after = _position(ledger, index, report)
-                changes = ledger.changes(after, BATCH)
+            try:
+                with lock():
+                    after = _position(ledger, index, report)
+                    changes = ledger.changes(after, BATCH)
+                    left = ledger.last_change() - after
+                    if pool is None and len(changes) >= _WORTH_WORKERS and worker_count(workers) > 1:
+                        pool = Workers(analyse, worker_count(workers))
+                    if changes:
+                        _apply(ledger, index, report, changes, pool)
                 if not changes:
-                    break
-                total = done + ledger.last_change() - after
-                if pool is None and len(changes) >= _WORTH_WORKERS and worker_count(workers) > 1:
-                    pool = Workers(analyse, worker_count(workers))
-                keys = list(dict.fromkeys(key for _, key in changes))
-                ready = list(_analysed(ledger, keys, pool))
-                documents = [r for r in ready if isinstance(r, Prepared)]
-                index.apply(documents, (), IndexState(ledger.id, changes[-1][0]))
-            report.added += len(documents)
-            report.unreadable += [r for r in ready if isinstance(r, Unreadable)]
-            done += len(changes)
-            advance(done, max(total, done))
+                    _tidy(index, report, lock, stop)
+                    return report
+            except _EmptiedError:
+                continue
+            report.changes += len(changes)
+            advance(report.changes, report.changes + max(left - len(changes), 0))
             if stop():
                 raise InterruptedRun()
-        _tidy(index, lock, stop)
     finally:
         if pool is not None:
             pool.__exit__(None, None, None)
-    return report
+
+
+class _EmptiedError(Exception):
+    """The index was found damaged and is empty now: begin again."""
+
+
+@contextmanager
+def _whole(index: Index, report: IndexReport) -> Iterator[None]:
+    """Around what is done with the index: found damaged there, it is emptied, once."""
+    try:
+        yield
+    except DamagedError as exc:
+        if report.rebuilt not in ("", _OTHER):
+            raise  # so is the new one
+        index.clear()
+        report.rebuilt, report.added, report.changes = exc.message, 0, 0
+        report.unreadable.clear()
+        raise _EmptiedError from exc
 
 
 def _position(ledger: Ledger, index: Index, report: IndexReport) -> int:
     """The last change the index holds, after making it one of this ledger."""
-    try:
+    with _whole(index, report):
         state = index.state()
-    except DamagedError as exc:
-        report.rebuilt = exc.message
-        index.clear()
-        state = None
     if state is None:
         return 0
-    if state.ledger == ledger.id and state.change <= ledger.last_change():
+    # Before looking at what is there, since a pull may go on: what it adds now comes as a change.
+    last = ledger.last_change()
+    if state.ledger == ledger.id and state.change <= last:
         return state.change
-    report.rebuilt = "it was fed from another ledger"
-    known, present = ledger.keys("1"), index.keys()
-    stray, lacking = present - known, known - present
-    index.apply((), stray, IndexState(ledger.id, ledger.last_change()))
-    report.removed += len(stray)
-    ledger.touch(lacking)
-    after = index.state()
-    assert after is not None
-    return after.change
+    report.rebuilt = report.rebuilt or _OTHER
+    known = ledger.keys("1")
+    with _whole(index, report):
+        present = index.keys()
+    # First, so that a kill between the two leaves the index another ledger's, and all this is done again.
+    ledger.touch(known - present)
+    with _whole(index, report):
+        index.apply((), present - known, IndexState(ledger.id, last))
+    report.removed += len(present - known)
+    return last
 
 
-def _tidy(index: Index, lock: Lock, stop: Callable[[], bool]) -> None:
+def _apply(
+    ledger: Ledger,
+    index: Index,
+    report: IndexReport,
+    changes: Sequence[tuple[int, bytes]],
+    pool: Workers[list[Task], list[Prepared | Unreadable]] | None,
+) -> None:
+    ready = list(_analysed(ledger, list(dict.fromkeys(key for _, key in changes)), pool))
+    documents = [each for each in ready if isinstance(each, Prepared)]
+    with _whole(index, report):
+        index.apply(documents, (), IndexState(ledger.id, changes[-1][0]))
+    report.added += len(documents)
+    report.unreadable += [each for each in ready if isinstance(each, Unreadable)]
+
+
+def _tidy(index: Index, report: IndexReport, lock: Lock, stop: Callable[[], bool]) -> None:
     while not stop():
-        with lock():
+        with lock(), _whole(index, report):
             if not index.maintain():
                 return
 

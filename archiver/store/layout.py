@@ -153,7 +153,7 @@ def read_folder_file(path: str) -> FolderFile | None:
     try:
         with open(os.path.join(path, FOLDER_FILE), "rb") as file:
             return msgspec.json.decode(file.read(), type=FolderFile)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

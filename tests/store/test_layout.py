@@ -204,7 +204,8 @@ class TestClaim:
         assert trace.index("fsync", trace.calls[replaced][1]) < replaced < named
 
     @pytest.mark.parametrize(
-        "content", ["", "{", "[]", "{}", '{"raw": 1, "name": "a", "delimiter": null}', "\xff"]
+        "content",
+        ["", "{", "[]", "{}", '{"raw": 1, "name": "a", "delimiter": null}', "\xff", '{"raw": "\xff"}'],
     )
     def test_a_file_that_says_nothing(self, tmp_path: Path, content: str) -> None:
         (tmp_path / FOLDER_FILE).write_bytes(content.encode("latin-1"))

@@ -1,0 +1,406 @@
+"""The index follows the ledger: every change once, whatever is killed, damaged or exchanged."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from archiver import indexer
+from archiver.errors import DamagedError, InterruptedRun
+from archiver.indexer import IndexReport, Task, Unreadable, analyse, drain
+from archiver.search import places
+from archiver.search.index import Index, IndexState, Prepared, open_index
+from archiver.search.query import parse as parse_query
+from archiver.store.layout import index_path
+from archiver.store.ledger import Ledger
+from archiver.store.maildir import key_of
+from archiver.store.rebuild import rebuild
+from archiver.workers import Crashed
+from tests.store.tree import Tree, message
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+CHILD = """\
+import sys
+from contextlib import nullcontext
+from archiver import indexer
+from archiver.search.index import open_index
+from archiver.store.layout import index_path
+from archiver.store.ledger import Ledger
+indexer.BATCH = 8
+with Ledger(sys.argv[1]) as ledger:
+    print("ready", flush=True)
+    indexer.drain(ledger, open_index(index_path(sys.argv[1])), nullcontext)
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Tree]:
+    made = Tree(str(tmp_path))
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def index(tree: Tree) -> Iterator[Index]:
+    opened = open_index(index_path(tree.root))
+    yield opened
+    opened.close()
+
+
+def feed(tree: Tree, index: Index, **options: Callable[..., bool]) -> IndexReport:
+    return drain(tree.ledger, index, nullcontext, **options)  # type: ignore[arg-type]
+
+
+def found(tree: Tree, index: Index, query: str) -> list[bytes]:
+    hits = index.search(
+        parse_query(query, now=NOW), lambda node: tree.ledger.keys(*places.compile(node)), limit=1000
+    )
+    assert hits.total == len(hits.hits)
+    return [hit.key for hit in hits.hits]
+
+
+def keys(numbers: Iterable[int]) -> set[bytes]:
+    return {key_of(message(n)) for n in numbers}
+
+
+def assert_equal(tree: Tree, index: Index) -> None:
+    """What the ledger knows is in the index, once, and up to the last change."""
+    assert index.keys() == tree.ledger.keys("1")
+    assert index.count() == len(index.keys())
+    assert index.state() == IndexState(tree.ledger.id, tree.ledger.last_change())
+
+
+def segments(tree: Tree) -> list[Path]:
+    return sorted(Path(index_path(tree.root)).glob("*.seg"))
+
+
+class TestDrain:
+    def test_everything_then_only_what_is_new(self, tree: Tree, index: Index) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(n) for n in range(1, 8)])
+        report = feed(tree, index)
+        assert (report.added, report.removed, report.unreadable, report.rebuilt) == (7, 0, [], "")
+        assert_equal(tree, index)
+        assert found(tree, index, "word3") == [key_of(message(3))]
+        assert feed(tree, index).added == 0
+        tree.file(tree.folder("Other"), [message(n) for n in range(6, 10)], received=1_700_000_000)
+        assert feed(tree, index).added == 2
+        assert_equal(tree, index)
+        assert set(found(tree, index, "folder:other subject:number")) == keys(range(6, 10))
+
+    def test_nothing_at_all(self, tree: Tree, index: Index) -> None:
+        assert feed(tree, index) == IndexReport()
+        assert index.state() is None
+
+    def test_a_batch_at_a_time_under_the_lock(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(indexer, "BATCH", 5)
+        tree.file(tree.folder(), [message(n) for n in range(1, 18)])
+        held: list[int] = []
+        told: list[tuple[int, int]] = []
+
+        @contextmanager
+        def lock() -> Iterator[None]:
+            held.append(index.count())
+            yield
+
+        drain(tree.ledger, index, lock, advance=lambda done, total: told.append((done, total)))
+        assert held[:4] == [0, 5, 10, 15]
+        assert told == [(5, 17), (10, 17), (15, 17), (17, 17)]
+        assert_equal(tree, index)
+
+    def test_what_arrives_meanwhile_comes_along(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(indexer, "BATCH", 5)
+        inbox = tree.folder()
+        tree.file(inbox, [message(n) for n in range(1, 8)])
+
+        def arrive(done: int, total: int) -> None:
+            if done == 5:
+                tree.file(inbox, [message(n) for n in range(8, 11)], first=8)
+
+        assert drain(tree.ledger, index, nullcontext, advance=arrive).added == 10
+        assert_equal(tree, index)
+
+    def test_stopped_between_batches_and_continued(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(indexer, "BATCH", 5)
+        tree.file(tree.folder(), [message(n) for n in range(1, 13)])
+        with pytest.raises(InterruptedRun):
+            feed(tree, index, stop=lambda: True)
+        assert index.count() == 5
+        assert feed(tree, index).added == 7
+        assert_equal(tree, index)
+
+    def test_a_document_asked_for_again_replaces_itself(self, tree: Tree, index: Index) -> None:
+        tree.file(tree.folder(), [message(n) for n in range(1, 5)])
+        feed(tree, index)
+        tree.ledger.touch(keys([2, 3]) | {key_of(b"never seen")})
+        assert feed(tree, index).added == 2
+        assert_equal(tree, index)
+
+    def test_an_older_copy_gives_an_undated_message_its_date(self, tree: Tree, index: Index) -> None:
+        wire = b"Subject: undated\r\n\r\nbody\r\n"
+        tree.file(tree.folder("New"), [wire], received=1_700_000_000)
+        feed(tree, index)
+        tree.file(tree.folder("Old"), [wire], received=1_500_000_000)
+        feed(tree, index)
+        hit = index.hit(key_of(wire))
+        assert hit is not None and hit.date == 1_500_000_060
+
+    def test_unreadable_documents_are_said_and_stop_nothing(self, tree: Tree, index: Index) -> None:
+        paths = tree.file(tree.folder(), [message(n) for n in range(1, 6)])
+        Path(paths[1]).write_bytes(b"rot")
+        Path(paths[3]).unlink()
+        report = feed(tree, index)
+        assert report.added == 3
+        assert {lost.key: lost.reason.partition(":")[0] for lost in report.unreadable} == {
+            key_of(message(2)): f"the file of message {key_of(message(2)).hex()[:12]} is damaged",
+            key_of(
+                message(4)
+            ): f"the file of message {key_of(message(4)).hex()[:12]} is gone from the archive",
+        }
+        assert index.keys() == keys([1, 3, 5])
+        assert index.state() == IndexState(tree.ledger.id, tree.ledger.last_change())
+        assert feed(tree, index) == IndexReport()
+
+    def test_many_go_through_workers(self, tree: Tree, index: Index) -> None:
+        tree.file(tree.folder(), [message(n) for n in range(1, 431)])
+        paths = list(Path(tree.root, "mail/work/INBOX/cur").glob("*U=77:2,"))
+        paths[0].unlink()
+        report = drain(tree.ledger, index, nullcontext, workers=2)
+        assert (report.added, [lost.key for lost in report.unreadable]) == (429, [key_of(message(77))])
+        assert index.keys() == keys(set(range(1, 431)) - {77})
+
+    def test_a_message_that_kills_its_worker(self, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its neighbours are tried again alone; only it is given up."""
+        tree.file(tree.folder(), [message(n) for n in range(1, 8)])
+        monkeypatch.setattr(indexer, "_CHUNK", 3)
+        deadly = key_of(message(4))
+
+        class Pool:
+            def map(self, chunks: Iterable[list[Task]]) -> Iterator[object]:
+                for chunk in chunks:
+                    yield Crashed(chunk) if deadly in [task.key for task in chunk] else analyse(chunk)
+
+        changed = [key for _, key in tree.ledger.changes(0, 100)]
+        ready = list(indexer._analysed(tree.ledger, changed, Pool()))  # type: ignore[arg-type]
+        assert {each.key for each in ready if isinstance(each, Prepared)} == keys({1, 2, 3, 5, 6, 7})
+        assert [each for each in ready if isinstance(each, Unreadable)] == [
+            Unreadable(deadly, "reading it kills the process")
+        ]
+
+
+class TestKilled:
+    def test_at_any_instant_nothing_is_skipped_or_doubled(
+        self, tree: Tree, index: Index, rounds: int
+    ) -> None:
+        tree.file(tree.folder(), [message(n) for n in range(1, 81)])
+        chance = random.Random(7)
+        for _ in range(2 * rounds):
+            with subprocess.Popen(
+                [sys.executable, "-c", CHILD, tree.root], stdout=subprocess.PIPE, text=True
+            ) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                time.sleep(chance.uniform(0, 0.3))  # any instant will do
+                process.kill()
+            state = index.state()
+            if state is not None:
+                done = {key for number, key in tree.ledger.changes(0, 1000) if number <= state.change}
+                assert index.keys() == done and index.count() == len(done)
+        feed(tree, index)
+        assert_equal(tree, index)
+        assert set(found(tree, index, "subject:number")) == keys(range(1, 81))
+
+
+class TestAnotherLedger:
+    def test_brought_in_line_without_reading_everything_again(self, tree: Tree, index: Index) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(n) for n in range(1, 10)])
+        feed(tree, index)
+        next(Path(tree.directory(inbox), "cur").glob("*U=4:2,")).unlink()
+        tree.file(inbox, [message(10)], first=10)
+        rebuild(tree.lose_ledger())
+        report = feed(tree, index)
+        assert (report.added, report.removed, report.rebuilt) == (1, 1, "it was fed from another ledger")
+        assert index.keys() == tree.ledger.keys("1") == keys(set(range(1, 11)) - {4})
+        assert feed(tree, index) == IndexReport()
+
+    def test_a_ledger_put_back_from_a_backup(self, tree: Tree, index: Index) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(1)])
+        tree.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        backup = Path(tree.root, "ledger.sqlite3").read_bytes()
+        tree.file(inbox, [message(2), message(3)], first=2)
+        feed(tree, index)
+        tree.lose_ledger().close()
+        for end in ("-wal", "-shm"):
+            Path(tree.root, "ledger.sqlite3" + end).unlink(missing_ok=True)
+        Path(tree.root, "ledger.sqlite3").write_bytes(backup)
+        tree.ledger = Ledger(tree.root)
+        assert feed(tree, index).removed == 2
+        tree.file(tree.folder(), [message(2), message(3)], first=2)
+        assert feed(tree, index).added == 2
+        assert_equal(tree, index)
+
+    @pytest.mark.parametrize("step", ["touch", "apply"])
+    def test_killed_on_the_way(
+        self, tree: Tree, index: Index, step: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(n) for n in range(1, 4)])
+        feed(tree, index)
+        tree.file(inbox, [message(n) for n in range(4, 7)], first=4)
+        rebuild(tree.lose_ledger())
+
+        def die(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tree.ledger if step == "touch" else index, step, die)
+            with pytest.raises(KeyboardInterrupt):
+                feed(tree, index)
+        feed(tree, index)
+        assert_equal(tree, index)
+
+    def test_mail_that_arrives_while_the_two_are_compared(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(1)])
+        feed(tree, index)
+        rebuild(tree.lose_ledger())
+        inbox = tree.folder()
+        real = tree.ledger.keys
+
+        def then_more(where: str) -> set[bytes]:
+            known = real(where)
+            tree.file(inbox, [message(2)], first=2)
+            return known
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tree.ledger, "keys", then_more)
+            feed(tree, index)
+        assert_equal(tree, index)
+        assert index.keys() == keys([1, 2])
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip(path: Path) -> None:
+    """One byte in the middle, as a bad sector would have it; the last writer was killed."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    (path.parent / "writing").touch()
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+class TestDamaged:
+    @pytest.mark.parametrize(
+        ("pattern", "harm"),
+        [
+            *[("*.seg", cut), ("*.seg", flip), ("*.seg", remove)],
+            *[("*.toc", flip), ("archiver-*.json", cut), ("archiver-*.json", remove)],
+        ],
+    )
+    def test_rebuilt_and_said(
+        self, tree: Tree, index: Index, pattern: str, harm: Callable[[Path], None]
+    ) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(n) for n in range(1, 6)])
+        feed(tree, index)
+        harm(next(Path(index_path(tree.root)).glob(pattern)))
+        tree.file(inbox, [message(6)], first=6)
+        other = open_index(index_path(tree.root))
+        report = feed(tree, other)
+        assert report.rebuilt
+        assert (report.added, report.changes) == (6, 6)
+        assert_equal(tree, other)
+        assert set(found(tree, other, "subject:number")) == keys(range(1, 7))
+        assert feed(tree, other) == IndexReport()
+        other.close()
+
+    def test_a_deleted_index_is_a_new_one(self, tree: Tree, index: Index) -> None:
+        tree.file(tree.folder(), [message(n) for n in range(1, 6)])
+        feed(tree, index)
+        for path in Path(index_path(tree.root)).iterdir():
+            path.unlink()
+        other = open_index(index_path(tree.root))
+        report = feed(tree, other)
+        assert (report.added, report.rebuilt) == (5, "")
+        assert_equal(tree, other)
+
+    def test_found_while_tidying_up(self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+        tree.file(tree.folder(), [message(n) for n in range(1, 6)])
+        real = index.maintain
+        found = iter([DamagedError("a segment is not what was written")])
+
+        def once() -> bool:
+            for error in found:
+                raise error
+            return real()
+
+        monkeypatch.setattr(index, "maintain", once)
+        report = feed(tree, index)
+        assert (report.rebuilt, report.added) == ("a segment is not what was written", 5)
+        assert_equal(tree, index)
+
+    def test_an_index_that_is_always_damaged_is_an_error(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tree.file(tree.folder(), [message(1)])
+
+        def always(*_: object) -> None:
+            raise DamagedError("bad memory")
+
+        monkeypatch.setattr(index, "apply", always)
+        with pytest.raises(DamagedError, match="bad memory"):
+            feed(tree, index)
+
+    def test_an_index_that_others_may_write_is_left_alone(self, tree: Tree, index: Index) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(1)])
+        feed(tree, index)
+        before = sorted(path.name for path in Path(index_path(tree.root)).iterdir())
+        Path(index_path(tree.root)).chmod(0o777)
+        tree.file(inbox, [message(2)], first=2)
+        other = open_index(index_path(tree.root))
+        with pytest.raises(DamagedError, match="somebody else"):
+            feed(tree, other)
+        assert sorted(path.name for path in Path(index_path(tree.root)).iterdir()) == before
+
+    def test_a_damaged_ledger_is_no_reason_to_throw_the_index_away(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(1)])
+        feed(tree, index)
+        tree.file(inbox, [message(2)], first=2)
+
+        def damaged(*_: object) -> None:
+            raise DamagedError("the ledger is damaged")
+
+        for method in ("changes", "last_change", "spots"):
+            with monkeypatch.context() as patch, pytest.raises(DamagedError, match="ledger"):
+                patch.setattr(tree.ledger, method, damaged)
+                feed(tree, index)
+            assert index.keys() == keys([1])
+        assert len(segments(tree)) == 1
