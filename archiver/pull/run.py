@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -109,6 +109,7 @@ def pull(
     begun = time.monotonic()
     report = AccountReport(account=account.name)
     report.other_mailbox = ledger.identify(account.name, account.imap.host, account.imap.user)
+    recovered = dict(_recover(ledger, account.name))
     mailboxes = connection.list_folders()
     if mailboxes:
         ledger.set_listed(account.name, [m.raw for m in mailboxes])
@@ -125,12 +126,30 @@ def pull(
     with Syncer() as syncer:
         task = _Pull(account, connection, ledger, progress or Silent(), stop, now, fault, syncer)
         for mailbox in chosen:
-            done = task.folder(mailbox, statuses[mailbox.raw])
+            begin = recovered.pop(mailbox.raw, None)
+            begin = begin or FolderReport(account=account.name, folder=mailbox.name)
+            done = task.folder(mailbox, statuses[mailbox.raw], begin)
             report.checked += 1
             if done is not None:
                 report.folders.append(done)
+    report.folders += (left for left in recovered.values() if left.adopted or left.damaged)
     report.seconds = time.monotonic() - begun
     return report
+
+
+def _recover(ledger: Ledger, account: str) -> Iterator[tuple[str, FolderReport]]:
+    """After an unclean end: drop unfinished files, know the finished ones; reports by raw name.
+
+    In every folder left open, be it gone from the server or excluded by now: what is stored is stored.
+    """
+    for folder in ledger.folders(account):
+        if folder.open:
+            clean(ledger, folder)
+            adopted = adopt(ledger, folder)
+            ledger.close_folder(folder.id, folder.error)
+            report = FolderReport(account=account, folder=folder.name)
+            report.adopted, report.damaged = adopted.messages, list(adopted.damaged)
+            yield folder.raw, report
 
 
 class _Pull:
@@ -157,11 +176,12 @@ class _Pull:
         self.syncer = syncer
         self.folders = {folder.raw: folder for folder in ledger.folders(account.name)}
 
-    def folder(self, mailbox: Mailbox, status: Status | FolderError) -> FolderReport | None:
-        """One folder brought up to date; None when nothing had to be asked."""
+    def folder(
+        self, mailbox: Mailbox, status: Status | FolderError, report: FolderReport
+    ) -> FolderReport | None:
+        """One folder brought up to date, its report completed; None when nothing had to be asked."""
         if self.stop():
             raise InterruptedRun()
-        report = FolderReport(account=self.account.name, folder=mailbox.name)
         if isinstance(status, FolderError):
             report.error = status.message
             return report
@@ -172,8 +192,6 @@ class _Pull:
             return report if failures else None
         if read_folder_file(os.path.join(mail_root(self.ledger.root), folder.path)) is None:
             self._claim_directory(mailbox)  # somebody removed it
-        if folder.open:
-            self._recover(folder, report)
         known = self.ledger.known(folder)
         try:
             selected = self.connection.examine(mailbox)
@@ -210,13 +228,6 @@ class _Pull:
             path = claim_folder(self.ledger.root, self.account.name, described)
         self.fault("created")
         return path
-
-    def _recover(self, folder: Folder, report: FolderReport) -> None:
-        """After an unclean end: drop unfinished files, know the finished ones."""
-        clean(self.ledger, folder)
-        adopted = adopt(self.ledger, folder)
-        report.adopted = adopted.messages
-        report.damaged = list(adopted.damaged)
 
     def _is_new_epoch(self, folder: Folder, selected: Selected, highest: int) -> bool:
         if not selected.uidvalidity:

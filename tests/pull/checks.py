@@ -82,10 +82,20 @@ def readable(root: str, *wires: bytes) -> None:
             assert reader.wire(key_of(wire)) == wire
 
 
+def files_in(root: str, folder: str) -> list[Path]:
+    """The message files of one folder, by its directory relative to the mail root."""
+    return [path for path in files(root) if path.parent.parent == Path(mail_root(root)) / folder]
+
+
 def converged(root: str, messages: Mapping[tuple[str, int], bytes]) -> None:
     """The archive has these messages on the server, one place and one file each, and nothing is amiss."""
     assert live(root) == dict(messages)
     assert findings(root) == []
+    nothing_between(root)
+
+
+def nothing_between(root: str) -> None:
+    """Each place has one file, each file is one place's, and no run has left anything undone."""
     assert leftovers(root) == []
     known = Counter((spot.path, spot.file) for spot in spots(root))
     assert set(known.values()) <= {1}, "a file is two places'"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver.config import Folders
 from archiver.errors import ConnectionLostError, DiskFullError, InterruptedRun, StoreError
 from tests.conftest import missing
 from tests.pull import checks
@@ -60,6 +61,30 @@ class TestInterrupted:
         connection = server.connect()
         archive.pull(connection)
         assert not {("INBOX", uid) for uid in fetches(connection.asked)} & stored
+        checks.converged(archive.root, server.messages())
+
+    @pytest.mark.parametrize("gone", [True, False])
+    def test_what_a_killed_run_stored_is_known_though_its_folder_is_not_asked_again(
+        self, archive: Archive, gone: bool
+    ) -> None:
+        server = loaded(1)
+        server.folder("Work").add(mail(2))
+
+        class DeathError(BaseException): ...
+
+        def fault(step: str) -> None:
+            if step == "durable" and len(checks.files(archive.root)) == 2:
+                raise DeathError
+
+        with pytest.raises(DeathError):
+            archive.pull(server.connect(), fault=fault)
+        if gone:
+            del server.folders["Work"]
+        else:
+            archive.folders = Folders(exclude=("Work",))
+        report = archive.pull(server.connect())
+        assert [(r.folder, r.adopted) for r in report.folders if r.adopted] == [("Work", 1)]
+        checks.readable(archive.root, mail(2))
         checks.converged(archive.root, server.messages())
 
     def test_what_is_lacking_and_what_vanished_may_be_as_many(self, archive: Archive) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Home, home, pycache
+from tests.cli.conftest import home, pycache
+from tests.cli.home import Home
 from tests.pull import checks
 from tests.pull.conftest import Archive, ArchiveOf, mail, small_groups
 from tests.pull.steps import NOON, Messages, facts
