@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import PASSWORD, Home, complains, fails
+from tests.cli.home import PASSWORD, Home, complains, fails
 from tests.cli.mails import mail
 from tests.servers.dovecot import User
 from tests.servers.honest import Command

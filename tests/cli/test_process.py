@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from tests.cli import mails
-from tests.cli.conftest import PROGRAM, Home, complains, until
+from tests.cli.home import PROGRAM, Home, complains, until
 from tests.cli.mails import mail
 from tests.servers.dovecot import User
 from tests.servers.scripted import ScriptedServer, late, stall

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cli import mails
-from tests.cli.conftest import PASSWORD, Home, complains, fails
+from tests.cli.home import PASSWORD, Home, complains, fails
 from tests.servers.smtp import DROP, STALL, Offer, Sink
 from tests.servers.tls import Authority, Certificate, self_signed
 

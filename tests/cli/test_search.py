@@ -9,7 +9,7 @@ import pytest
 
 from archiver.cli.text import columns
 from tests.cli import mails
-from tests.cli.conftest import Home, complains
+from tests.cli.home import Home, complains
 
 NEWEST = ["项目会议纪要", "[bold]Not markup[/nope] :smile:", "Seven attachments"]
 

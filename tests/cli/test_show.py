@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import mails
-from tests.cli.conftest import Home, complains, fails
+from tests.cli.home import Home, complains, fails
 
 
 def id_of(raw: bytes) -> str:

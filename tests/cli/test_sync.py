@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import mails
-from tests.cli.conftest import PASSWORD, Home, complains, fails
+from tests.cli.home import PASSWORD, Home, complains, fails
 from tests.cli.mails import mail
 from tests.servers.dovecot import User
 from tests.servers.scripted import ScriptedServer, reply

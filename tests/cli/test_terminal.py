@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from archiver.cli.text import columns
-from tests.cli.conftest import Home
+from tests.cli.home import Home
 from tests.cli.mails import mail
 from tests.servers.scripted import ScriptedServer, late, stall
 

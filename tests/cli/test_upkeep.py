@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from tests.cli import mails
-from tests.cli.conftest import PASSWORD, Home, complains, fails
+from tests.cli.home import PASSWORD, Home, complains, fails
 from tests.servers.dovecot import User
 
 
