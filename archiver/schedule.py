@@ -66,7 +66,7 @@ def _numbers(text: str, position: int) -> Any:
 class Daemon:
     """Runs the schedule of one archive. `load` reads the configuration again, `log` takes lines.
 
-    With `debug`, the traceback of an unexpected exception is logged too.
+    `delay` is as `retry_delay`. With `debug`, the traceback of an unexpected exception is logged too.
     """
 
     def __init__(
@@ -76,12 +76,14 @@ class Daemon:
         log: Callable[[str], None],
         stopped: Callable[[], bool],
         *,
+        delay: Callable[[int, float | None], float] = retry_delay,
         debug: bool = False,
     ) -> None:
         self.config = config
         self._load = load
         self._log = log
         self._stopped = stopped
+        self._delay = delay
         self._debug = debug
         # Of all that wakes a thread, only this may be used in a handler that interrupts it.
         self._wakes: SimpleQueue[None] = SimpleQueue()
@@ -248,11 +250,12 @@ class Daemon:
         if not exc.transient or self._stopped():
             return
         self._failures[name] = self._failures.get(name, 0) + 1
-        delay = retry_delay(self._failures[name], getattr(exc, "wait", None))
-        delay *= random.uniform(1.0, 1.2)
+        suggested = getattr(exc, "wait", None)
+        delay = self._delay(self._failures[name], suggested) * random.uniform(1.0, 1.2)
         at = datetime.now().astimezone() + timedelta(seconds=delay)
         job = self._scheduler.get_job(name)
-        if job and job.next_run_time > at:
+        # The next turn may be sooner than that; then it will do, unless the server asked for patience.
+        if job and (suggested or job.next_run_time > at):
             job.modify(next_run_time=at)
             self._log(f"{name}: trying again in {delay:.0f} s")
 
@@ -275,7 +278,10 @@ class Daemon:
     def _note(self, times: Mapping[str, float]) -> None:
         try:
             with Archive(self.config).ledger() as ledger:
-                for name in self.config.accounts:
+                known = {row.name for row in ledger.accounts()}
+                for name, account in self.config.accounts.items():
+                    if name not in known:
+                        ledger.identify(name, account.imap.host, account.imap.user)
                     ledger.schedule(name, times.get(name))
         except ArchiverError as exc:
             self._log(f"the next runs cannot be noted: {exc.message}")
