@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Exit codes: 0 nothing is missing, 1 something is, 2 usage or configuration, 3 mended but for what no"
-    " server could be asked for, 130 or 143 interrupted."
+    epilog="Exit codes: 0 nothing is missing, 1 something is, 2 usage or configuration, 3 mended but for what"
+    " no server could be asked for, 130 or 143 interrupted."
 )
 @click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
 @click.option("--repair", is_flag=True, help="Mend what differs; nothing is deleted.")
