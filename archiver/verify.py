@@ -13,16 +13,18 @@ from archiver.errors import DamagedError, InterruptedRun
 from archiver.search.index import Index
 from archiver.store.layout import mail_root, walk_folders
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Name, disk_errors, files, fits, key_of, to_wire
+from archiver.store.maildir import Name, disk_errors, files, fits, key_of, read_file, to_wire
 from archiver.store.records import Folder, Place
 
-Kind = Literal["missing", "damaged", "unknown", "folder", "unindexed", "stray", "failed"]
+Kind = Literal["missing", "damaged", "double", "unknown", "folder", "copy", "unindexed", "stray", "failed"]
 # What `verify --repair` does about each.
 REMEDIES: dict[Kind, str] = {
     "missing": "link it from another copy, else fetch it again with the next sync",
     "damaged": "set the file aside in quarantine, then as missing",
-    "unknown": "take the file into the ledger",
+    "double": "set the second file of the message aside in quarantine",
+    "unknown": "take the file into the ledger, or set it aside in quarantine when it is damaged",
     "folder": "take the folder into the ledger",
+    "copy": "nothing: move one of the two directories away",
     "unindexed": "index it",
     "stray": "remove it from the index",
     "failed": "the next sync tries again when it is due",
@@ -45,7 +47,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def harmless(self) -> bool:
         """Whether no archived message is lacking because of it."""
-        return self.kind in ("stray", "failed")
+        return self.kind in ("double", "copy", "stray", "failed")
 
 
 class VerifyReport(msgspec.Struct, kw_only=True):
@@ -77,13 +79,21 @@ def verify(
     known = [f for f in ledger.folders() if not accounts or f.account in accounts]
     for folder in known:
         _folder(ledger, folder, report, advance, stop)
-    paths = {folder.path for folder in ledger.folders()}
+    paths = {(folder.account, folder.raw): folder.path for folder in ledger.folders()}
     with disk_errors("list the archive"):
         on_disk = list(walk_folders(ledger.root))
     for account, path, described in on_disk:
-        if path not in paths and (not accounts or account in accounts):
-            finding = Finding(kind="folder", account=account, folder=described.name, path=path)
-            report.findings.append(finding)
+        if path not in paths.values() and (not accounts or account in accounts):
+            first = paths.get((account, described.raw), "")
+            report.findings.append(
+                Finding(
+                    kind="copy" if first else "folder",
+                    account=account,
+                    folder=described.name,
+                    path=path,
+                    detail=f"{path} says that it is the folder in {first}" if first else "",
+                )
+            )
     for folder in known:
         for failure in ledger.failures(folder).values():
             detail = f"{failure.reason} (tried {failure.tries} times)"
@@ -103,21 +113,16 @@ def _folder(
     advance: Callable[[int, int], None],
     stop: Callable[[], bool],
 ) -> None:
-    path = os.path.join(mail_root(ledger.root), folder.path)
-    with disk_errors("list the archive"):
-        found = {str(name): (name, file) for name, _, file in files(path)}
     places = {place.file: place for place in ledger.all_places(folder.id)}
+    with disk_errors("list the archive"):
+        found, doubles = _listing(os.path.join(mail_root(ledger.root), folder.path), places)
     report.folders += 1
     report.places += len(places)
     keys = ledger.folder_keys(folder.id)
-    for base in sorted(places.keys() - found.keys()):
-        place = places[base]
-        report.findings.append(_lost("missing", folder, place, keys[place.document], base))
-    for base in sorted(found.keys() - places.keys()):
-        report.findings.append(
-            Finding(kind="unknown", account=folder.account, folder=folder.name, path=found[base][1])
-        )
     known = [(places[base], *found[base]) for base in sorted(found.keys() & places.keys())]
+    lost: list[tuple[Kind, Place, str]] = [
+        ("missing", places[base], base) for base in sorted(places.keys() - found.keys())
+    ]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for (place, _, file), (size, key) in zip(known, pool.map(_hash, known), strict=True):
             if stop():
@@ -126,8 +131,46 @@ def _folder(
             report.files += 1
             report.bytes += size
             advance(report.files, report.bytes)
-            if key != keys[place.document]:
-                report.findings.append(_lost("damaged", folder, place, keys[place.document], file))
+            if key is None:
+                lost.append(("missing", place, place.file))
+            elif key != keys[place.document]:
+                lost.append(("damaged", place, file))
+    report.findings += [_lost(kind, folder, place, keys[place.document], path) for kind, place, path in lost]
+    unknown = [found[base][1] for base in sorted(found.keys() - places.keys())]
+    report.findings += [_file("unknown", folder, path) for path in unknown]
+    report.findings += [_file("double", folder, path) for path in doubles]
+
+
+def _file(kind: Kind, folder: Folder, path: str) -> Finding:
+    return Finding(kind=kind, account=folder.account, folder=folder.name, path=path)
+
+
+def _listing(directory: str, places: dict[str, Place]) -> tuple[dict[str, tuple[Name, str]], list[str]]:
+    """Our files by base, and second files of one base: those that are damaged, or have other flags."""
+    found: dict[str, tuple[Name, str]] = {}
+    doubles: list[str] = []
+    for name, _, file in files(directory):
+        base = str(name)
+        if base not in found:
+            found[base] = name, file
+            continue
+        place = places.get(base)
+        expected = f"{base}:2,{place.flags if place else ''}"
+        first, second = sorted(
+            (found[base][1], file),
+            key=lambda each: (not _is_whole(each, name), not each.endswith(expected), each),
+        )
+        found[base] = name, first
+        doubles.append(second)
+    return found, doubles
+
+
+def _is_whole(path: str, name: Name) -> bool:
+    try:
+        data = read_file(path)
+    except OSError:
+        return False
+    return data is not None and fits(to_wire(data, name), name)
 
 
 def _lost(kind: Kind, folder: Folder, place: Place, key: bytes, path: str) -> Finding:
@@ -143,14 +186,16 @@ def _lost(kind: Kind, folder: Folder, place: Place, key: bytes, path: str) -> Fi
     )
 
 
-def _hash(item: tuple[Place, Name, str]) -> tuple[int, bytes]:
-    """Size and key of a file's wire bytes; an unreadable one has the key of nothing."""
+def _hash(item: tuple[Place, Name, str]) -> tuple[int, bytes | None]:
+    """Size and key of a file's wire bytes; the key is empty when they are not what the name says, None when
+    the file went away meanwhile."""
     _, name, file = item
     try:
-        with open(file, "rb") as stream:
-            data = stream.read()
+        data = read_file(file)
     except OSError:
         return 0, b""
+    if data is None:
+        return 0, None
     wire = to_wire(data, name)
     return len(data), key_of(wire) if fits(wire, name) else b""
 
@@ -160,8 +205,9 @@ def _index(ledger: Ledger, index: Index, report: VerifyReport) -> None:
     report.documents = len(known)
     try:
         present = index.keys() if index.state() else set()
+        index.verify()
     except DamagedError as exc:
-        report.findings.append(Finding(kind="unindexed", detail=exc.message))
+        report.findings.append(Finding(kind="unindexed", detail=f"the index is damaged: {exc.message}"))
         return
     report.indexed = len(present)
     report.findings += list(_differences(known, present))

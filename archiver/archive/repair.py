@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from archiver.errors import ArchiverError
 from archiver.search.index import Index, IndexState
 from archiver.store import layout
+from archiver.store.durable import Syncer
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Group, disk_errors
-from archiver.store.reader import Reader
+from archiver.store.maildir import Group, disk_errors, to_file
+from archiver.store.reader import Reader, read_wire
 from archiver.store.rebuild import adopt
+from archiver.store.records import Spot
 from archiver.verify import Finding
 
 
@@ -20,55 +23,92 @@ def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str
     The caller holds the locks of all accounts concerned and of the index, and drains afterwards.
     """
     findings = list(findings)
-    folders = {(f.account, f.name): f for f in ledger.folders()}
     with disk_errors("list the archive"):
         described = {path: (account, file) for account, path, file in layout.walk_folders(ledger.root)}
     for finding in findings:
         if finding.kind == "folder":
             account, file = described[finding.path]
-            added = ledger.add_folder(account, file.raw, file.name, finding.path)
-            folders[added.account, added.name] = added
-        if finding.kind == "damaged":
+            ledger.add_folder(account, file.raw, file.name, finding.path)
+        if finding.kind in ("damaged", "double"):
             _quarantine(ledger.root, finding.path)
-    for key in {(f.account, f.folder) for f in findings if f.kind in ("unknown", "folder")}:
-        adopt(ledger, folders[key])
-    refetch = {f.account for f in findings if f.kind in ("missing", "damaged") and not _relink(ledger, f)}
+    folders = {folder.path: folder for folder in ledger.folders()}
+    for path in sorted({_folder_path(ledger.root, f) for f in findings if f.kind in ("unknown", "folder")}):
+        for damaged in adopt(ledger, folders[path]).damaged:
+            _quarantine(ledger.root, damaged)
+    reader = Reader(ledger)
+    lost = [finding for finding in findings if finding.kind in ("missing", "damaged")]
+    refetch = {finding.account for finding in lost if not _relink(ledger, reader, finding)}
     ledger.touch(
         bytes.fromhex(f.key) for f in findings if f.kind in ("unindexed", "missing", "damaged") and f.key
     )
-    stray = [bytes.fromhex(f.key) for f in findings if f.kind == "stray"]
-    state = index.state() if stray else None
-    if state:
-        index.apply((), stray, IndexState(state.ledger, state.change))
+    _mend_index(index, findings)
     return refetch
 
 
+def _folder_path(root: str, finding: Finding) -> str:
+    """The folder that an unknown directory is, or an unknown file is in, relative to the mail root."""
+    if finding.kind == "folder":
+        return finding.path
+    return os.path.relpath(os.path.dirname(os.path.dirname(finding.path)), layout.mail_root(root))
+
+
+def _mend_index(index: Index, findings: Iterable[Finding]) -> None:
+    """Empty a damaged index, for the drain that follows to fill; remove strays from a good one."""
+    if any(finding.kind == "unindexed" and not finding.key for finding in findings):
+        index.clear()
+        return
+    stray = [bytes.fromhex(finding.key) for finding in findings if finding.kind == "stray"]
+    state = index.state() if stray else None
+    if state:
+        index.apply((), stray, IndexState(state.ledger, state.change))
+
+
 def _quarantine(root: str, path: str) -> None:
-    """Move a file to the same place below quarantine/."""
-    target = os.path.join(layout.quarantine_root(root), os.path.relpath(path, layout.mail_root(root)))
-    with disk_errors("set a damaged file aside"):
-        layout.make_directory(os.path.dirname(target))
-        os.rename(path, target)
+    """Move a file to the same place below quarantine/, beside what was set aside there before."""
+    wanted = os.path.join(layout.quarantine_root(root), os.path.relpath(path, layout.mail_root(root)))
+    with disk_errors("set a file aside"):
+        layout.make_directory(os.path.dirname(wanted))
+        target, number = wanted, 1
+        while os.path.lexists(target):
+            number += 1
+            target = f"{wanted}.{number}"
+        try:
+            os.rename(path, target)
+        except FileNotFoundError:
+            return  # renamed or removed by another program meanwhile; the next look shows it
         layout.sync_directory(os.path.dirname(target))
         layout.sync_directory(os.path.dirname(path))
 
 
-def _relink(ledger: Ledger, finding: Finding) -> bool:
+def _relink(ledger: Ledger, reader: Reader, finding: Finding) -> bool:
     """Give a place its file again from another copy; else forget it, so that a pull fetches it.
 
-    A place whose message is gone from the server, and that has no other copy, stays as it is: it cannot be
-    had any more, and verify goes on saying so.
+    A place whose message the server does not have (gone, of an earlier life of the folder, imported), and
+    that has no other copy, stays as it is: it cannot be had any more, and verify goes on saying so.
     """
-    reader = Reader(ledger)
-    key = bytes.fromhex(finding.key)
-    spots = ledger.spots(key)
-    lost = next(spot for spot in spots if spot.id == finding.place)
-    folder = os.path.join(layout.mail_root(ledger.root), lost.path)
-    for path in reader.paths(key):
-        with disk_errors("link a message"):
-            if Group(folder).link(path, f"{lost.file}:2,{lost.flags}"):
-                layout.sync_directory(os.path.join(folder, "cur"))
-                return True
-    if not finding.gone:
-        ledger.forget_places([finding.place])
-    return finding.gone
+    spots = ledger.spots(bytes.fromhex(finding.key))
+    lost = next((spot for spot in spots if spot.id == finding.place), None)
+    if lost is None or reader.path(lost):
+        return True
+    for path in filter(None, map(reader.path, spots)):
+        if _restore(ledger.root, lost, path):
+            return True
+    if lost.gone or not lost.current:
+        return True
+    ledger.forget_places([lost.id])
+    return False
+
+
+def _restore(root: str, lost: Spot, path: str) -> bool:
+    """Let a place have the content of another's file, as a link where that can be; False if it is damaged."""
+    try:
+        wire = read_wire(lost.key, [path])
+    except ArchiverError:
+        return False
+    name = f"{lost.file}:2,{lost.flags}"
+    group = Group(os.path.join(layout.mail_root(root), lost.path))
+    with disk_errors("restore a file"), Syncer() as syncer:
+        if not group.link(path, name):
+            group.add(name, to_file(wire)[0], lost.received)
+        group.commit(syncer.sync, lambda step: None)
+    return True
