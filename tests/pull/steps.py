@@ -15,7 +15,7 @@ from archiver.store.records import Spot
 from archiver.verify import verify
 from tests.pull import checks
 from tests.pull.conftest import Archive, mail
-from tests.servers.dovecot import User
+from tests.servers.dovecot import Dovecot, User
 from tests.servers.fake import FakeServer
 
 Messages = dict[tuple[str, int], bytes]
@@ -69,3 +69,17 @@ def timeless(spot: Spot) -> Spot:
     """A place without row numbers and times, and of an earlier epoch without a UID."""
     uid = spot.uid if spot.current else 0
     return msgspec.structs.replace(spot, id=0, folder_id=0, gone=int(spot.gone > 0), uid=uid)
+
+
+def crowd(dovecot: Dovecot, number: int) -> tuple[User, int]:
+    """A user with so many messages in INBOX, one in ten a twin of another, and how many contents they are."""
+    user = dovecot.new_user()
+    source = dovecot.directory / f"crowd-{user.name}"
+    for sub in ("cur", "new", "tmp"):
+        (source / sub).mkdir(parents=True)
+    contents = [mail(n - (n % 10 == 1), "x" * (n // 10 % 50 * 40)) for n in range(number)]
+    for n, content in enumerate(contents):
+        path = source / "cur" / f"{1_600_000_000 + n}.M{n}.host:2,"
+        path.write_bytes(content.replace(b"\r\n", b"\n"))
+    user.import_maildir(source)
+    return user, len(set(contents))

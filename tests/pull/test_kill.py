@@ -19,7 +19,7 @@ from tests.cli.conftest import home, pycache
 from tests.cli.home import Home
 from tests.pull import checks
 from tests.pull.conftest import Archive, ArchiveOf, mail, small_groups
-from tests.pull.steps import NOON, Messages, facts
+from tests.pull.steps import NOON, Messages, crowd, facts
 from tests.servers.dovecot import Dovecot, User
 
 __all__ = ["home", "pycache"]
@@ -142,27 +142,12 @@ def test_no_room_for_a_message(mailbox: User, archive_of: ArchiveOf) -> None:
 MANY = 1500
 
 
-@pytest.fixture(scope="module")
-def crowd(dovecot: Dovecot) -> User:
-    """A mailbox of some thousand messages, every tenth a twin, in two folders."""
-    user = dovecot.new_user()
-    source = dovecot.directory / "crowd"
-    for sub in ("cur", "new", "tmp"):
-        (source / sub).mkdir(parents=True)
-    for number in range(MANY):
-        text = mail(number - number % 10 if number % 10 == 1 else number, "x" * (number % 50) * 40)
-        (source / "cur" / f"{1_600_000_000 + number}.M{number}.host:2,").write_bytes(
-            text.replace(b"\r\n", b"\n")
-        )
-    user.import_maildir(source)
+def test_at_any_instant(dovecot: Dovecot, home: Home, rounds: int) -> None:
+    """The real command, killed with its workers at random moments of pulling and indexing."""
+    user, contents = crowd(dovecot, MANY)
     user.create("Copy")
     user.copy("INBOX", "1:200", "Copy")
-    return user
-
-
-def test_at_any_instant(crowd: User, home: Home, rounds: int) -> None:
-    """The real command, killed with its workers at random moments of pulling and indexing."""
-    home.mailbox(crowd)
+    home.mailbox(user)
     whole = duration(home)
     chance = random.Random(rounds)
     killed = 0
@@ -179,7 +164,7 @@ def test_at_any_instant(crowd: User, home: Home, rounds: int) -> None:
     assert checks.findings(str(home.root)) == []
     assert checks.leftovers(str(home.root)) == []
     assert len(checks.files(str(home.root))) == MANY + 200
-    assert home.run("search", "subject:message", "--json", "--limit", "1").json()["total"] == distinct()
+    assert home.run("search", "subject:message", "--json", "--limit", "1").json()["total"] == contents
 
 
 def duration(home: Home) -> float:
@@ -188,7 +173,3 @@ def duration(home: Home) -> float:
     assert home.run("sync").code == 0
     shutil.rmtree(home.root)
     return time.monotonic() - begun
-
-
-def distinct() -> int:
-    return len({(n - n % 10 if n % 10 == 1 else n, n % 50) for n in range(MANY)})
