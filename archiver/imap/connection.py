@@ -15,7 +15,7 @@ from archiver.errors import FolderError, ServerError
 from archiver.imap import listing, tls
 from archiver.imap.errors import translate
 from archiver.imap.exchange import Exchange
-from archiver.imap.fetch import fetch, listed_in
+from archiver.imap.fetch import fetch, listed_in, vanished_in
 from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
 from archiver.imap.stream import Stream
@@ -72,6 +72,7 @@ class Connection:
         self._exchange = exchange
         self.capabilities = capabilities
         self.identity = identity
+        self.tells_changes = False
         self._statuses: dict[str, Status] = {}
         self._may_compress = False
 
@@ -86,11 +87,16 @@ class Connection:
         commands = [b'LIST "" "*"' + self._list_options()]
         if self.has("NAMESPACE"):
             commands.insert(0, b"NAMESPACE")
+        if self.has("QRESYNC"):
+            commands.insert(0, b"ENABLE QRESYNC")
         found: dict[str, Mailbox] = {}
         foreign: tuple[str, ...] = ()
         with translate(self._exchange.server):
             for tag in self._exchange.send_all(commands):
                 for line in self._exchange.answer(tag):
+                    self.tells_changes |= (
+                        line.text[:10].upper() == b"* ENABLED " and b"QRESYNC" in line.text.upper()
+                    )
                     foreign += listing.foreign_prefixes(line)
                     if mailbox := listing.mailbox(line):
                         found[mailbox.raw] = mailbox
@@ -143,20 +149,40 @@ class Connection:
             return FolderError(f"STATUS refused: {self._exchange.words(line)}", folder=mailbox.name)
         return status
 
-    def examine(self, mailbox: Mailbox) -> Selected:
-        """Open a mailbox for reading (EXAMINE). FolderError when the server will not."""
-        condstore = b" (CONDSTORE)" if self.has("CONDSTORE") else b""
+    def examine(self, mailbox: Mailbox, known: tuple[int, int] | None = None) -> Selected:
+        """Open a mailbox for reading (EXAMINE). FolderError when the server will not.
+
+        Given the UIDVALIDITY and the mod-sequence of the last time, a server with QRESYNC (RFC 7162, 3.2.5)
+        says in the same answer what changed and what vanished since.
+        """
+        asks = self.tells_changes and known is not None
+        option = b" (CONDSTORE)" if self.has("CONDSTORE") else b""
+        if known is not None and asks:
+            option = b" (QRESYNC (%d %d))" % known
         codes: dict[bytes, int] = {}
         exists = 0
+        changed: list[Listed] = []
+        vanished: list[tuple[int, int]] = []
         with translate(self._exchange.server):
-            for line in self._exchange.ask(b"EXAMINE %b%b" % (quoted(mailbox.raw), condstore)):
+            for line in self._exchange.ask(b"EXAMINE %b%b" % (quoted(mailbox.raw), option)):
                 if match := _EXISTS.match(line.text):
                     exists = int(match[1])
+                elif listed := listed_in(line):
+                    changed.append(listed)
+                vanished += vanished_in(line)
                 codes.update((k.upper(), int(v)) for k, v in _CODE.findall(line.text))
             if not self._exchange.ok(line):
                 self._exchange.go_on_after(line)
                 raise FolderError(f"cannot be opened: {self._exchange.words(line)}", folder=mailbox.name)
-        return Selected(exists, codes.get(b"UIDVALIDITY"), codes.get(b"UIDNEXT"), codes.get(b"HIGHESTMODSEQ"))
+        same = known is not None and codes.get(b"UIDVALIDITY") == known[0]
+        return Selected(
+            exists,
+            codes.get(b"UIDVALIDITY"),
+            codes.get(b"UIDNEXT"),
+            codes.get(b"HIGHESTMODSEQ"),
+            tuple(changed) if asks and same else None,
+            tuple(vanished),
+        )
 
     def list_uids(self, first: int, last: int | None = None, since: int | None = None) -> Iterator[Listed]:
         """UID and flags of messages with first <= UID <= last in the examined mailbox.

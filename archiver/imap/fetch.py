@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from archiver.imap.wire import Line, fetch_items, flags_of, internal_date, numbe
 BATCH_MESSAGES = 500
 BATCH_BYTES = 16 << 20
 _FETCH = b"UID FETCH %b (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
+_VANISHED = re.compile(rb"\* +VANISHED +(?:\(EARLIER\) +)?([0-9:,]+)\s*\Z", re.IGNORECASE)
 # While one batch arrives the next is asked for, so that no round trip passes in silence.
 _COMMANDS_AHEAD = 2
 _FIRST_GUESS = 1 << 15
@@ -85,6 +87,15 @@ def listed_in(line: Line) -> Listed | None:
     if items is None or not uid or b"FLAGS" not in items:
         return None
     return Listed(uid, flags_of(items[b"FLAGS"]))
+
+
+def vanished_in(line: Line) -> list[tuple[int, int]]:
+    """The ranges of UIDs in a VANISHED answer (RFC 7162, 3.2.10); none for any other line."""
+    match = _VANISHED.match(line.text)
+    if not match:
+        return []
+    spans = (part.partition(b":") for part in match[1].split(b","))
+    return [(int(first), int(last or first)) for first, _, last in spans]
 
 
 def _message(line: Line) -> Fetched | None:

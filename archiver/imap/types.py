@@ -28,20 +28,26 @@ class Status(msgspec.Struct, frozen=True):
     modseq: int | None
 
 
-class Selected(msgspec.Struct, frozen=True):
-    """What EXAMINE answered. `modseq` is None where the mailbox keeps none (RFC 7162, 3.1.2)."""
-
-    exists: int
-    uidvalidity: int | None
-    uidnext: int | None
-    modseq: int | None
-
-
 class Listed(msgspec.Struct, frozen=True):
     r"""A message's UID and flags; `\\Recent` is left out."""
 
     uid: int
     flags: frozenset[str]
+
+
+class Selected(msgspec.Struct, frozen=True):
+    """What EXAMINE answered. `modseq` is None where the mailbox keeps none (RFC 7162, 3.1.2).
+
+    `changed` are the messages new or changed since the mod-sequence asked about, `vanished` the ranges of
+    UIDs gone since; None when the server was not asked or does not tell.
+    """
+
+    exists: int
+    uidvalidity: int | None
+    uidnext: int | None
+    modseq: int | None
+    changed: tuple[Listed, ...] | None = None
+    vanished: tuple[tuple[int, int], ...] = ()
 
 
 class Fetched(msgspec.Struct, frozen=True):

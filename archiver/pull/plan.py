@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -100,10 +101,12 @@ def compare(
     now: float,
     *,
     complete: bool,
+    vanished: Sequence[int] = (),
 ) -> Differences:
     """What differs between the server's messages (UID -> flags) and the known ones of the epoch.
 
-    Only a `complete` listing lets a known UID be gone; and gone is only a mark, the message stays.
+    Only a `complete` listing, or the server's word (`vanished`), lets a known UID be gone; and gone is only
+    a mark, the message stays.
     """
     fetch = sorted(
         uid for uid in server if uid not in known and (uid not in failures or failures[uid].due <= now)
@@ -114,8 +117,25 @@ def compare(
             new = letters(words), keywords(words)
             if known[uid] != (*new, 0):
                 flags.append((uid, *new))
-    gone = [uid for uid, (_, _, gone) in known.items() if not gone and uid not in server] if complete else []
+    lacking = known if complete else vanished
+    gone = [uid for uid in lacking if not known[uid][2] and uid not in server]
     return Differences(tuple(fetch), tuple(flags), tuple(gone))
+
+
+def within(known: Mapping[int, tuple[str, str, int]], ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """The known UIDs, not gone yet, that lie in one of the ranges (first and last included, any order)."""
+    spans: list[tuple[int, int]] = []
+    for first, last in sorted((min(span), max(span)) for span in ranges):
+        if spans and first <= spans[-1][1]:
+            first, last = spans[-1][0], max(last, spans.pop()[1])
+        spans.append((first, last))
+    firsts = [first for first, _ in spans]
+    found = []
+    for uid, (_, _, gone) in known.items():
+        at = bisect.bisect_right(firsts, uid) - 1
+        if not gone and at >= 0 and uid <= spans[at][1]:
+            found.append(uid)
+    return found
 
 
 def keywords(flags: Iterable[str]) -> str:

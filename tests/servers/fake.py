@@ -43,6 +43,7 @@ class FakeFolder:
     uidnext: int = 1
     modseq: int = 1
     mails: dict[int, FakeMail] = field(default_factory=dict)
+    vanished: dict[int, int] = field(default_factory=dict)  # UID -> mod-sequence when it did
     unlisted: int = 0
     refused: str = ""
 
@@ -61,6 +62,7 @@ class FakeFolder:
 
     def expunge(self, uid: int) -> FakeMail:
         self.modseq += 1
+        self.vanished[uid] = self.modseq
         return self.mails.pop(uid)
 
     def renumber(self, uidvalidity: int | None) -> None:
@@ -69,6 +71,7 @@ class FakeFolder:
         self.mails = dict(enumerate(self.mails.values(), 1))
         self.uidnext = len(self.mails) + 1
         self.modseq += 1
+        self.vanished = {}
         for mail in self.mails.values():
             mail.modseq = self.modseq
 
@@ -77,10 +80,15 @@ class FakeFolder:
 
 
 class FakeServer:
-    """Mailboxes by name. `condstore`: whether mod-sequences are told; `uidnext`: whether EXAMINE tells it."""
+    """Mailboxes by name.
 
-    def __init__(self, *, condstore: bool = True, uidnext: bool = True) -> None:
-        self.condstore = condstore
+    condstore: whether mod-sequences are told; qresync: and with EXAMINE what changed and vanished since;
+    uidnext: whether EXAMINE tells it.
+    """
+
+    def __init__(self, *, condstore: bool = True, qresync: bool = False, uidnext: bool = True) -> None:
+        self.condstore = condstore or qresync
+        self.qresync = qresync
         self.uidnext = uidnext
         self.folders: dict[str, FakeFolder] = {"INBOX": FakeFolder()}
 
@@ -108,6 +116,8 @@ class FakeConnection(Connection):
         self.server = server
         self.identity = "fake"
         self.capabilities = ("CONDSTORE", "IMAP4REV1") if server.condstore else ("IMAP4REV1",)
+        self.tells_changes = False
+        self.tells_changes = server.qresync
         self.asked: list[tuple[object, ...]] = []
         self.abandoned = False
         self._left = cut_after
@@ -127,14 +137,20 @@ class FakeConnection(Connection):
     def _modseq(self, folder: FakeFolder) -> int | None:
         return folder.modseq if self.server.condstore else None
 
-    def examine(self, mailbox: Mailbox) -> Selected:
-        self._record("examine", mailbox.raw)
+    def examine(self, mailbox: Mailbox, known: tuple[int, int] | None = None) -> Selected:
+        self._record("examine", mailbox.raw, known)
         folder = self.server.folders[mailbox.raw]
         if folder.refused:
             raise FolderError(f"cannot be opened: {folder.refused}", folder=mailbox.name)
         self._examined = mailbox.raw
         uidnext = folder.uidnext if self.server.uidnext else None
-        return Selected(len(folder.mails), folder.uidvalidity, uidnext, self._modseq(folder))
+        modseq = self._modseq(folder)
+        if not self.server.qresync or known is None or known[0] != folder.uidvalidity:
+            return Selected(len(folder.mails), folder.uidvalidity, uidnext, modseq)
+        changed = [Listed(uid, mail.flags) for uid, mail in folder.shown().items() if mail.modseq > known[1]]
+        vanished = [(uid, uid) for uid, when in folder.vanished.items() if when > known[1]]
+        told = tuple(changed), tuple(vanished)
+        return Selected(len(folder.mails), folder.uidvalidity, uidnext, modseq, *told)
 
     def list_uids(self, first: int, last: int | None = None, since: int | None = None) -> Iterator[Listed]:
         self._record("list_uids", self._examined, first, last, since)

@@ -1,0 +1,262 @@
+"""One connection's part of a pull: folders brought up to date, shares of large ones fetched."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from archiver.config import Account
+from archiver.errors import ArchiverError, FolderError, InterruptedRun, ServerError, StoreError
+from archiver.imap import Connection, Failed, Mailbox, Selected, Status
+from archiver.pull import plan
+from archiver.pull.crew import Crew
+from archiver.pull.filing import Fault, Filing
+from archiver.pull.report import FolderReport, Progress
+from archiver.store.durable import Syncer
+from archiver.store.layout import FolderFile, claim_folder, mail_root, read_folder_file
+from archiver.store.ledger import Ledger
+from archiver.store.maildir import Finder, disk_errors
+from archiver.store.records import Folder
+
+# A folder is fetched in shares of so many messages when there are helpers to take some.
+_SHARE = 1000
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What all workers of one pull have in common."""
+
+    account: Account
+    progress: Progress
+    stop: Callable[[], bool]
+    now: Callable[[], float]
+    fault: Fault
+
+
+class Worker:
+    """Brings folders up to date over one connection; `crew` are those who can help with a large one."""
+
+    def __init__(
+        self,
+        orders: Orders,
+        connection: Connection,
+        ledger: Ledger,
+        syncer: Syncer,
+        crew: Crew[Worker] | None,
+    ) -> None:
+        self.orders = orders
+        self.connection = connection
+        self.ledger = ledger
+        self.syncer = syncer
+        self.crew = crew
+        self._examined = ""
+
+    def is_unchanged(self, folder: Folder, status: Status | FolderError, report: FolderReport) -> bool:
+        """Whether nothing has to be asked."""
+        failures = self.ledger.failures(folder)
+        report.waiting = len(failures)
+        every = self.orders.account.flags_every
+        return not isinstance(status, FolderError) and plan.is_unchanged(
+            folder, status, failures.values(), self.orders.now(), every
+        )
+
+    def folder(
+        self, mailbox: Mailbox, status: Status | FolderError, folder: Folder | None, report: FolderReport
+    ) -> FolderReport:
+        """One folder brought up to date, its report completed. `folder` is None where STATUS was refused."""
+        if self.orders.stop():
+            raise InterruptedRun()
+        if isinstance(status, FolderError) or folder is None:
+            report.error = status.message if isinstance(status, FolderError) else "not known"
+            return report
+        if read_folder_file(os.path.join(mail_root(self.ledger.root), folder.path)) is None:
+            self.claim_directory(mailbox)  # somebody removed it
+        known = self.ledger.known(folder)
+        try:
+            selected = self._open(mailbox, folder)
+            if self._is_new_epoch(folder, selected, max(known, default=0)):
+                report.new_epoch = folder.epoch > 0
+                self.ledger.new_epoch(folder.id, selected.uidvalidity or 0)
+                folder, known = self.ledger.folder(folder.id), {}
+        except FolderError as exc:
+            report.error = exc.message
+            self.ledger.close_folder(folder.id, exc.message)
+            return report
+        self.ledger.open_folder(folder.id)
+        self.orders.fault("opened")
+        try:
+            self._update(mailbox, folder, selected, known, report)
+        except ArchiverError as exc:
+            exc.account, exc.folder = exc.account or folder.account, exc.folder or mailbox.name
+            if not isinstance(exc, StoreError):
+                # After an error of the disk, files may be in place that the ledger does not know.
+                self.ledger.close_folder(folder.id, exc.message)
+            raise
+        return report
+
+    def known_folder(self, mailbox: Mailbox) -> Folder:
+        """The ledger's folder, its directory made: by one worker at a time, so that no two take the same."""
+        path = self.claim_directory(mailbox)
+        return self.ledger.add_folder(self.orders.account.name, mailbox.raw, mailbox.name, path)
+
+    def claim_directory(self, mailbox: Mailbox) -> str:
+        described = FolderFile(mailbox.raw, mailbox.name, mailbox.delimiter)
+        with disk_errors("create a folder of the archive"):
+            path = claim_folder(self.ledger.root, self.orders.account.name, described)
+        self.orders.fault("created")
+        return path
+
+    def _open(self, mailbox: Mailbox, folder: Folder | None = None) -> Selected:
+        """EXAMINE; with a folder that is up to date with a mod-sequence, asking what changed since."""
+        self._examined = ""
+        if (
+            self.connection.tells_changes
+            and folder
+            and folder.uidnext is not None
+            and folder.modseq is not None
+        ):
+            selected = self.connection.examine(mailbox, (folder.uidvalidity, folder.modseq))
+        else:
+            selected = self.connection.examine(mailbox)
+        self._examined = mailbox.raw
+        return selected
+
+    def _is_new_epoch(self, folder: Folder, selected: Selected, highest: int) -> bool:
+        if not selected.uidvalidity:
+            raise FolderError(
+                "the server gives no UIDVALIDITY: its UIDs cannot be relied on, so nothing is pulled",
+                folder=folder.name,
+            )
+        return plan.is_new_epoch(folder, selected, highest)
+
+    def _update(
+        self,
+        mailbox: Mailbox,
+        folder: Folder,
+        selected: Selected,
+        known: dict[int, tuple[str, str, int]],
+        report: FolderReport,
+    ) -> None:
+        now = self.orders.now()
+        failures = self.ledger.failures(folder)
+        # What a server with QRESYNC told with EXAMINE holds what is new, too.
+        told = selected.changed is not None
+        listed = selected.changed or () if told else self.connection.list_uids(folder.cursor + 1)
+        server = {m.uid: m.flags for m in listed}
+        vanished = plan.within(known, selected.vanished)
+        live = sum(not gone for _, _, gone in known.values()) - len(vanished) + len(failures)
+        new = sum(uid not in known and uid not in failures for uid in server)
+        everything = plan.needs_all(folder, selected, live, new, now, self.orders.account.flags_every)
+        if everything and (told or folder.cursor):
+            last = None if told else folder.cursor
+            server.update((m.uid, m.flags) for m in self.connection.list_uids(1, last))
+        elif not told and folder.cursor and selected.modseq is not None and selected.modseq != folder.modseq:
+            changed = self.connection.list_uids(1, folder.cursor, since=folder.modseq)
+            server.update((m.uid, m.flags) for m in changed)
+        complete = everything and len(server) >= selected.exists
+        report.unlisted = selected.exists - len(server) if everything and not complete else 0
+        work = plan.compare(server, known, failures, now, complete=complete, vanished=vanished)
+        due = [uid for uid, failure in failures.items() if failure.due <= now and uid not in server]
+        if complete:
+            self.ledger.forget_failures(folder, [uid for uid in failures if uid not in server])
+            due = []
+        self._note(folder, work, known, report)
+        self._fetch(mailbox, folder, sorted({*work.fetch, *due}), report)
+        self.orders.fault("fetched")
+        report.waiting = len(self.ledger.failures(folder))
+        self.ledger.settle(
+            folder,
+            cursor=max([folder.cursor, (selected.uidnext or 1) - 1, *server]),
+            # A listing shorter than EXISTS settles nothing: compare again next time.
+            uidnext=None if everything and not complete else selected.uidnext,
+            messages=selected.exists,
+            modseq=selected.modseq,
+            flags_at=now if everything else folder.flags_at,
+        )
+
+    def _note(
+        self,
+        folder: Folder,
+        work: plan.Differences,
+        known: dict[int, tuple[str, str, int]],
+        report: FolderReport,
+    ) -> None:
+        """Write changed flags into file names and ledger, and mark what is gone."""
+        path = os.path.join(mail_root(self.ledger.root), folder.path)
+        finder = Finder()
+        moved = {uid: letters for uid, letters, _ in work.flags if letters != known[uid][0]}
+        with disk_errors("rename a message"):
+            for place in self.ledger.places(folder, moved):
+                target = os.path.join(path, "cur", f"{place.file}:2,{moved[place.uid]}")
+                source = finder.path(path, place.file, place.flags)
+                if source and source != target:
+                    os.rename(source, target)
+        self.orders.fault("renamed")
+        self.ledger.set_flags(folder, work.flags)
+        self.ledger.set_gone(folder, work.gone, int(self.orders.now()))
+        report.flags, report.gone = len(work.flags), len(work.gone)
+
+    def _fetch(self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], report: FolderReport) -> None:
+        """Fetch and file; a large folder in shares, for every connection that helps."""
+        if not uids:
+            return
+        self.orders.progress.expect(folder.account, folder.name, len(uids))
+        shares = [uids]
+        if self.crew is not None and len(uids) >= 2 * _SHARE:
+            shares = [uids[i : i + _SHARE] for i in range(0, len(uids), _SHARE)]
+        if self.crew is None or len(shares) == 1:
+            self.fetch_share(mailbox, folder, uids, report)
+            return
+        parts = [FolderReport(account=folder.account, folder=folder.name) for _ in shares]
+        jobs = [
+            functools.partial(_fetch_share, mailbox, folder, share, part)
+            for share, part in zip(shares, parts, strict=True)
+        ]
+        try:
+            self.crew.together(jobs, self, helpers=len(jobs) - 1)
+        finally:
+            for part in parts:
+                report.add(part)
+
+    def fetch_share(
+        self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], report: FolderReport
+    ) -> None:
+        """Fetch these UIDs of a folder and file them; the folder is examined first where it is not."""
+        if self._examined != folder.raw and self._open(mailbox).uidvalidity != folder.uidvalidity:
+            raise FolderError("UIDVALIDITY changed during the pull", folder=folder.name)
+        filing = Filing(self.ledger, folder, self.syncer, self.orders.now(), self.orders.fault)
+        try:
+            self._fetch_into(folder, uids, filing, report)
+            filing.flush()
+        finally:
+            filing.close()
+            report.stored, report.bytes, report.documents = filing.stored, filing.bytes, filing.documents
+            report.linked, report.claimed = filing.linked, filing.claimed
+
+    def _fetch_into(self, folder: Folder, uids: Sequence[int], filing: Filing, report: FolderReport) -> None:
+        try:
+            for message in self.connection.fetch(uids):
+                if isinstance(message, Failed):
+                    self.ledger.fail(folder, message.uid, message.reason, self.orders.now())
+                    report.failed += 1
+                    continue
+                filing.add(message)
+                self.orders.progress.stored(folder.account, 1, len(message.wire))
+                if self.orders.stop():
+                    raise InterruptedRun()
+        except InterruptedRun:
+            self.connection.abandon()
+            filing.flush()
+            raise
+        except ServerError:
+            # What did arrive is kept, and not fetched again.
+            filing.flush()
+            raise
+
+
+def _fetch_share(
+    mailbox: Mailbox, folder: Folder, uids: Sequence[int], report: FolderReport, worker: Worker
+) -> None:
+    worker.fetch_share(mailbox, folder, uids, report)
