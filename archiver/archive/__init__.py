@@ -69,6 +69,8 @@ class Archive:
         from archiver.store.rebuild import rebuild
 
         with self._lock("rebuild", "rebuilding the ledger"):
+            if not ledger.fresh:
+                return  # whom we waited for did it
             with disk_errors("list the archive"):
                 empty = not any(layout.walk_folders(self.root))
             if empty:
@@ -439,7 +441,11 @@ def _write_new(directory: str, name: str, content: bytes) -> str:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except FileExistsError:
             continue
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(content)
+        except OSError:
+            os.unlink(path)  # part of an attachment could be taken for all of it
+            raise
         return path
     raise UsageError(f"{directory} holds thousands of files named {name}", hint="save into another directory")

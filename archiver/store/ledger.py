@@ -78,14 +78,14 @@ class Ledger:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.create_function("casefold", 1, str.casefold, deterministic=True)
             self._db.create_function("glob_folder", 2, glob_folder, deterministic=True)
-            self.fresh = self._prepare()
+            self._prepare()
             self.id = str(self._one("SELECT value FROM meta WHERE name = 'id'")[0])
 
-    def _prepare(self) -> bool:
-        """Make the schema where there is none; whether the tree has still to be read (`rebuilt`)."""
+    def _prepare(self) -> None:
+        """Make the schema where there is none."""
         version = self._one("PRAGMA user_version")[0]
         if version == VERSION:
-            return bool(self._rows("SELECT 1 FROM meta WHERE name = 'fresh'"))
+            return
         if version:
             raise DamagedError(
                 f"{self._path} is of format {version}, this program knows {VERSION}",
@@ -98,13 +98,16 @@ class Ledger:
                 self._db.execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
                 self._db.execute("INSERT INTO meta VALUES ('fresh', '1')")
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
-        return True
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the tree has still to be read into this ledger (`rebuilt`), by us or another process."""
+        return bool(self._rows("SELECT 1 FROM meta WHERE name = 'fresh'"))
 
     def rebuilt(self) -> None:
         """The tree was read into a ledger that was made new."""
         with self.transaction():
             self._db.execute("DELETE FROM meta WHERE name = 'fresh'")
-        self.fresh = False
 
     def __enter__(self) -> Ledger:
         return self

@@ -1,0 +1,308 @@
+"""The facade without a server: what every verb starts from, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from archiver.archive import Archive
+from archiver.config import Account, Config, Duration, Folders, ImapServer, SecretSource, SmtpServer
+from archiver.errors import (
+    ConnectError,
+    DiskFullError,
+    InterruptedRun,
+    NotFoundError,
+    QueryError,
+    StoreError,
+    UsageError,
+)
+from archiver.store.locks import lock
+from archiver.store.maildir import key_of
+from tests.store.tree import Tree, message
+
+SECRET = SecretSource(literal="Xq7hunter2")
+WITH_FILES = b"""\
+From: a@example.org\r
+Subject: files\r
+MIME-Version: 1.0\r
+Content-Type: multipart/mixed; boundary=b\r
+\r
+--b\r
+Content-Type: text/plain\r
+\r
+see below\r
+--b\r
+Content-Type: application/octet-stream; name="report.txt"\r
+Content-Disposition: attachment; filename="report.txt"\r
+\r
+one\r
+--b\r
+Content-Disposition: attachment; filename="report.txt"\r
+\r
+two\r
+--b\r
+Content-Disposition: attachment; filename="../../escape.sh"\r
+\r
+three\r
+--b\r
+Content-Disposition: attachment\r
+Content-Type: application/octet-stream\r
+\r
+four\r
+--b--\r
+"""
+
+
+def account(name: str, port: int = 1) -> Account:
+    server = ImapServer(
+        host="127.0.0.1", user="me", password=SECRET, port=port, security="none", connect_timeout=Duration(2)
+    )
+    return Account(name=name, imap=server, folders=Folders())
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Tree]:
+    made = Tree(str(tmp_path / "archive"))
+    made.file(made.folder(), [message(n) for n in range(1, 6)])
+    made.file(made.folder("Lists/a"), [message(5), message(6)], flags="S", received=1_700_000_000)
+    made.ledger.rebuilt()
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def archive(tree: Tree, said: list[str]) -> Archive:
+    made = Archive(
+        Config(archive=tree.root, accounts={name: account(name) for name in ("work", "home")}),
+        say=said.append,
+    )
+    made.reindex()
+    return made
+
+
+def test_search_knows_places_ids_and_what_is_not_indexed_yet(archive: Archive, tree: Tree) -> None:
+    results = archive.search("subject:number folder:lists")
+    assert (results.total, results.pending) == (2, 0)
+    assert {row.hit.key for row in results.rows} == {key_of(message(5)), key_of(message(6))}
+    by_key = {row.hit.key: row for row in results.rows}
+    assert [spot.folder for spot in by_key[key_of(message(5))].spots] == ["INBOX", "Lists/a"]
+    for row in results.rows:
+        assert archive.resolve(row.id) == row.hit.key
+        assert archive.wire(row.hit.key) in (message(5), message(6))
+    tree.file(tree.folder(), [message(7)], first=7)
+    assert archive.search("word7").pending == 1
+    assert archive.search_keys("word1 OR word2") == [key_of(message(n)) for n in (1, 2)]
+    with pytest.raises(QueryError):
+        archive.search("form:x")
+
+
+def test_an_archive_that_does_not_exist_yet(tmp_path: Path) -> None:
+    archive = Archive(Config(archive=str(tmp_path / "new" / "archive")))
+    assert (archive.search("anything").total, archive.status().documents) == (0, 0)
+    assert stat.S_IMODE((tmp_path / "new" / "archive").stat().st_mode) == 0o700
+    assert archive.verify().found.findings == []
+
+
+def test_one_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot open the archive"):
+        Archive(Config(archive=str(tmp_path / "file" / "archive"))).search("x")
+
+
+class TestLedgerLost:
+    def test_rebuilt_by_itself_and_said(self, archive: Archive, tree: Tree, said: list[str]) -> None:
+        tree.lose_ledger()
+        rotten = next(Path(tree.root, "mail/work/INBOX/cur").glob("*U=2:2,"))
+        rotten.write_bytes(b"rot")
+        assert archive.search("word3").total == 1
+        assert said == [
+            "the ledger is missing: rebuilding it from the mail",
+            "the ledger knows 6 messages again",
+            f"damaged, not taken in: {rotten}",
+        ]
+        said.clear()
+        assert archive.search("word3").total == 1
+        assert said == []
+
+    def test_by_one_of_many_that_start_at_once(self, archive: Archive, tree: Tree, said: list[str]) -> None:
+        tree.lose_ledger()
+        counts: list[int] = []
+
+        def run() -> None:
+            with archive.ledger() as ledger:
+                counts.append(ledger.document_count())
+
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert counts == [6] * 4
+        assert said.count("the ledger knows 7 messages again") == 1
+
+    def test_an_interrupted_one_is_taken_up(
+        self, archive: Archive, tree: Tree, said: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tree.lose_ledger()
+
+        def die(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("archiver.store.rebuild.adopt", die)
+            archive.search("x")
+        assert archive.search("word3").total == 1
+        assert "the ledger knows 7 messages again" in said
+
+
+class TestSync:
+    @pytest.fixture
+    def closed_port(self) -> int:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            return int(listener.getsockname()[1])
+
+    def test_names_that_are_none(self, archive: Archive) -> None:
+        with pytest.raises(NotFoundError, match="no account wrok") as caught:
+            archive.sync(["wrok"])
+        assert "work, home" in str(caught.value.hint)
+        with pytest.raises(UsageError, match="no account in the configuration"):
+            Archive(Config(archive=archive.root)).sync()
+
+    def test_an_account_that_fails_leaves_the_others_alone(self, tree: Tree, closed_port: int) -> None:
+        accounts = {name: account(name, closed_port) for name in ("work", "home")}
+        archive = Archive(Config(archive=tree.root, accounts=accounts))
+        report = archive.sync()
+        assert set(report.errors) == {"work", "home"}
+        for name, error in report.errors.items():
+            assert isinstance(error, ConnectError) and error.account == name
+        assert report.index is not None and report.index.added == 6
+        status = {each.name: each for each in archive.status().accounts}
+        assert status["work"].error and status["work"].finished and status["work"].succeeded is None
+        assert "Xq7hunter2" not in repr(report) + repr(status)
+
+    def test_who_must_wait_says_for_whom(self, archive: Archive, said: list[str]) -> None:
+        with contention(archive, "account-work"):
+            archive.stop = lambda: bool(said)
+            with pytest.raises(InterruptedRun):
+                archive.sync(["work"])
+        assert said == [f"waiting for account-work, in use by PID {os.getpid()}, another run"]
+
+    def test_searching_waits_for_nobody(self, archive: Archive, said: list[str]) -> None:
+        with contention(archive, "account-work"), contention(archive, "index"), contention(archive, "daemon"):
+            assert archive.search("word3").total == 1
+            status = archive.status()
+        assert said == []
+        assert status.daemon == f"PID {os.getpid()}, another run"
+
+
+@contextmanager
+def contention(archive: Archive, name: str) -> Iterator[None]:
+    with lock(archive.root, name, "another run", wait=False):
+        yield
+
+
+class TestAttachments:
+    @pytest.fixture
+    def key(self, archive: Archive, tree: Tree) -> bytes:
+        tree.file(tree.folder("Files"), [WITH_FILES])
+        return key_of(WITH_FILES)
+
+    def test_under_safe_names_and_nothing_overwritten(
+        self, archive: Archive, key: bytes, tmp_path: Path
+    ) -> None:
+        target = tmp_path / "saved"
+        (tmp_path / "precious").write_text("mine")
+        target.mkdir()
+        (target / "report.txt").write_text("mine")
+        (target / "report-2.txt").symlink_to(tmp_path / "precious")
+        paths = [Path(path) for path in archive.save_attachments(key, str(target))]
+        assert [path.parent for path in paths] == [target] * 4
+        assert [path.read_text().strip() for path in paths] == ["one", "two", "three", "four"]
+        assert [path.name for path in paths[:2]] == ["report-3.txt", "report-4.txt"]
+        assert (target / "report.txt").read_text() == (tmp_path / "precious").read_text() == "mine"
+        assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in paths)
+        assert {path.name for path in tmp_path.iterdir()} == {"archive", "precious", "saved"}
+
+    def test_no_half_of_one_is_left(self, archive: Archive, tree: Tree, tmp_path: Path) -> None:
+        big = WITH_FILES.replace(b"one\r\n", b"x" * 60_000 + b"\r\n")
+        tree.file(tree.folder("Files"), [big])
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with archive.ledger():  # its shared memory is as large as it gets
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+            try:
+                with pytest.raises(DiskFullError, match="cannot save an attachment"):
+                    list(archive.save_attachments(key_of(big), str(tmp_path / "saved")))
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert os.listdir(tmp_path / "saved") == []
+
+
+class TestSendingServers:
+    def server(self, host: str) -> SmtpServer:
+        return SmtpServer(host=host, from_="me@example.org")
+
+    def test_the_first_or_the_named(self, tmp_path: Path) -> None:
+        servers = {name: self.server(f"{name}.example.org") for name in ("first", "second")}
+        archive = Archive(Config(archive=str(tmp_path), smtp=servers))
+        assert archive.via(None) == ("first", servers["first"])
+        assert archive.via("second") == ("second", servers["second"])
+        with pytest.raises(NotFoundError, match="no sending server third") as caught:
+            archive.via("third")
+        assert "first, second" in str(caught.value.hint)
+
+    def test_none(self, archive: Archive) -> None:
+        with pytest.raises(UsageError, match="no sending server in the configuration"):
+            archive.via(None)
+
+
+class TestVerify:
+    def test_repair_looks_again_and_says_what_a_server_should_have_given(
+        self, archive: Archive, tree: Tree
+    ) -> None:
+        (path,) = Path(tree.root, "mail/work/INBOX/cur").glob("*U=2:2,")
+        path.unlink()
+        assert [f.kind for f in archive.verify().found.findings] == ["missing"]
+        repaired = archive.verify(repair=True)
+        assert repaired.sync is not None and set(repaired.sync.errors) == {"work"}
+        assert repaired.left is not None
+        tree.file(tree.folder(), [message(2)], first=2)
+        archive.reindex()
+        assert archive.verify(["work"]).found.findings == []
+
+    def test_accounts_that_are_none(self, archive: Archive) -> None:
+        with pytest.raises(NotFoundError):
+            archive.verify(["nobody"])
+
+    def test_it_keeps_writers_out(self, archive: Archive, said: list[str]) -> None:
+        for name in ("account-home", "account-work", "index"):
+            said.clear()
+            with contention(archive, name), pytest.raises(InterruptedRun):
+                archive.stop = lambda: bool(said)
+                archive.verify()
+            assert said == [f"waiting for {name}, in use by PID {os.getpid()}, another run"]
+
+
+def test_reindexing_counts_and_can_be_stopped_and_continued(tree: Tree) -> None:
+    told: list[tuple[int, int]] = []
+    stops: Callable[[], bool] = lambda: True  # noqa: E731
+    archive = Archive(Config(archive=tree.root), stop=stops)
+    with pytest.raises(InterruptedRun):
+        archive.reindex(lambda done, total: told.append((done, total)))
+    assert told == [(6, 6)]
+    archive.stop = lambda: False
+    assert archive.reindex().added == 6
+    assert archive.search("word6").pending == 0
