@@ -51,9 +51,9 @@ class Mailbox(RuleBasedStateMachine):
         self.counted_anew: set[str] = set()
         self.uidvalidities = count(10)
 
-    @initialize(condstore=st.booleans(), uidnext=st.booleans())
-    def open(self, condstore: bool, uidnext: bool) -> None:
-        self.server = FakeServer(condstore=condstore, uidnext=uidnext)
+    @initialize(condstore=st.booleans(), qresync=st.booleans(), uidnext=st.booleans())
+    def open(self, condstore: bool, qresync: bool, uidnext: bool) -> None:
+        self.server = FakeServer(condstore=condstore, qresync=qresync, uidnext=uidnext)
         self.archive = Archive(self.path / "archive", flags_every=0)
 
     def teardown(self) -> None:

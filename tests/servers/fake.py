@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from archiver.errors import ConnectionLostError, FolderError
-from archiver.imap import Connection, Failed, Fetched, Listed, Mailbox, Selected, Status
+from archiver.imap import Connection, Failed, Fetched, Listed, Mailbox, Receive, Selected, Status
 
 EPOCH = 1577836800  # INTERNALDATE of the first message, Unix seconds
 
@@ -158,7 +158,7 @@ class FakeConnection(Connection):
             if first <= uid and (last is None or uid <= last) and (since is None or mail.modseq > since):
                 yield Listed(uid, mail.flags)
 
-    def fetch(self, uids: Sequence[int]) -> Iterator[Fetched | Failed]:
+    def fetch(self, uids: Sequence[int], receive: Receive | None = None) -> Iterator[Fetched | Failed]:
         self._record("fetch", self._examined, *uids)
         mails = self.server.folders[self._examined].mails
         for uid in uids:
