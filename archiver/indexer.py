@@ -11,11 +11,13 @@ from archiver.errors import ArchiverError, DamagedError, InterruptedRun
 from archiver.message import parse
 from archiver.search.index import Index, IndexState, Prepared, document, prepare
 from archiver.store.ledger import Ledger
-from archiver.store.reader import Reader, read_wire
+from archiver.store.reader import Reader, read_start
 from archiver.workers import Crashed, Workers, worker_count
 
 BATCH = 2000
 _CHUNK = 50
+# What lies beyond so many bytes of a message is kept and not searched.
+_READ_LIMIT = 16 << 20
 # Below this many documents, starting processes costs more than they save.
 _WORTH_WORKERS = 400
 _OTHER = "it was fed from another ledger"
@@ -180,9 +182,9 @@ def analyse(tasks: Iterable[Task]) -> list[Prepared | Unreadable]:
     ready: list[Prepared | Unreadable] = []
     for task in tasks:
         try:
-            wire = read_wire(task.key, task.paths)
+            start, size = read_start(task.key, task.paths, _READ_LIMIT)
         except ArchiverError as exc:
             ready.append(Unreadable(task.key, exc.message))
             continue
-        ready.append(prepare(document(task.key, task.received, len(wire), parse(wire))))
+        ready.append(prepare(document(task.key, task.received, size, parse(start))))
     return ready

@@ -19,7 +19,7 @@ from archiver.imap.fetch import fetch, listed_in, vanished_in
 from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
 from archiver.imap.stream import Stream
-from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Selected, Status
+from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Receive, Selected, Status
 from archiver.imap.wire import Line
 
 _CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d+)\]", re.IGNORECASE)
@@ -200,10 +200,10 @@ class Connection:
                     yield listed
             self._exchange.insist(line)
 
-    def fetch(self, uids: Sequence[int]) -> Iterator[Fetched | Failed]:
+    def fetch(self, uids: Sequence[int], receive: Receive | None = None) -> Iterator[Fetched | Failed]:
         """Whole messages of the examined mailbox, as they arrive; see `archiver.imap.fetch`."""
         with translate(self._exchange.server):
-            yield from fetch(self._exchange, uids, may_compress=self._may_compress)
+            yield from fetch(self._exchange, uids, receive, may_compress=self._may_compress)
 
     def log_out(self) -> None:
         """Say good-bye; nobody waits for the answer, and what goes wrong with it no longer matters."""

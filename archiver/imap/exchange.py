@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from archiver.imap.errors import bye, refusal, stops_all
 from archiver.imap.stream import Stream
+from archiver.imap.types import Receive
 from archiver.imap.wire import Line, read_line
 
 
@@ -43,20 +44,20 @@ class Exchange:
         if self.ok(line):
             self.stream.compress()
 
-    def answer(self, tag: bytes) -> Iterator[Line]:
-        """Lines up to and with the tagged one."""
+    def answer(self, tag: bytes, receive: Receive | None = None) -> Iterator[Line]:
+        """Lines up to and with the tagged one; large literals go to `receive`."""
         end = tag + b" "
         while True:
-            line = read_line(self.stream)
+            line = read_line(self.stream, receive)
             yield line
             if line.text.startswith(end):
                 return
             if line.text[:6].upper() == b"* BYE ":
                 raise bye(self._said(line.text[6:]), self.server)
 
-    def ask(self, command: bytes) -> Iterator[Line]:
+    def ask(self, command: bytes, receive: Receive | None = None) -> Iterator[Line]:
         """Send a command; the lines of its answer."""
-        yield from self.answer(self.send(command))
+        yield from self.answer(self.send(command), receive)
 
     def ok(self, tagged: Line) -> bool:
         return tagged.text.split(None, 2)[1][:2].upper() == b"OK"

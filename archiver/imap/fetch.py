@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 from archiver.imap.exchange import Exchange
-from archiver.imap.types import Failed, Fetched, Listed
+from archiver.imap.types import Failed, Fetched, Listed, Receive
 from archiver.imap.wire import Line, fetch_items, flags_of, internal_date, number, uid_set
 
 BATCH_MESSAGES = 500
@@ -24,14 +25,14 @@ _ENOUGH_TO_JUDGE = 1 << 20
 
 
 def fetch(
-    exchange: Exchange, uids: Sequence[int], *, may_compress: bool = False
+    exchange: Exchange, uids: Sequence[int], receive: Receive | None = None, *, may_compress: bool = False
 ) -> Iterator[Fetched | Failed]:
     """Whole messages for ascending `uids`.
 
     Matched by UID: items come in any order and among answers nobody asked for. What the server leaves
     out, or answers with NO, is asked for one by one; what it then still has and does not hand out is
     Failed. What was expunged meanwhile is neither. With `may_compress` the line is measured on the first
-    messages, and compressed from there on when it is slow.
+    messages, and compressed from there on when it is slow. What is too large to hold goes to `receive`.
     """
     missing = dict.fromkeys(uids)
     refused = ""
@@ -47,20 +48,24 @@ def fetch(
             batch = uids[start : start + pace.batch()]
             start += len(batch)
             ahead.extend(exchange.send_all([_FETCH % part for part in uid_set(batch)]))
-        for line in exchange.answer(ahead.popleft()):
+        for line in exchange.answer(ahead.popleft(), receive):
             message = _message(line)
             if message and message.uid in missing:
                 del missing[message.uid]
-                pace.note(len(message.wire))
+                pace.note(message.size)
                 yield message
+            elif line.spooled:
+                os.unlink(line.spooled.path)  # nobody asked for it
         exchange.go_on_after(line)
         if not exchange.ok(line):
             refused = exchange.words(line)
     if missing:
-        yield from _one_by_one(exchange, list(missing), refused)
+        yield from _one_by_one(exchange, list(missing), refused, receive)
 
 
-def _one_by_one(exchange: Exchange, uids: list[int], refused: str) -> Iterator[Fetched | Failed]:
+def _one_by_one(
+    exchange: Exchange, uids: list[int], refused: str, receive: Receive | None
+) -> Iterator[Fetched | Failed]:
     there: set[int] = set()
     for part in uid_set(uids):
         for line in exchange.ask(b"UID FETCH %b (UID FLAGS)" % part):
@@ -71,7 +76,7 @@ def _one_by_one(exchange: Exchange, uids: list[int], refused: str) -> Iterator[F
         if uid not in there:
             continue
         found: Fetched | None = None
-        for line in exchange.ask(_FETCH % str(uid).encode()):
+        for line in exchange.ask(_FETCH % str(uid).encode(), receive):
             message = _message(line)
             if message and message.uid == uid:
                 found = message
@@ -104,7 +109,7 @@ def _message(line: Line) -> Fetched | None:
     uid = number(items, b"UID")
     if not items or not uid:
         return None
-    wire = items.get(b"BODY[]")
+    wire = line.spooled or items.get(b"BODY[]")
     if not wire:
         return None
     return Fetched(uid, flags_of(items.get(b"FLAGS")), internal_date(items.get(b"INTERNALDATE")), wire)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import msgspec
 
 
@@ -50,13 +52,33 @@ class Selected(msgspec.Struct, frozen=True):
     vanished: tuple[tuple[int, int], ...] = ()
 
 
+class Spooled(msgspec.Struct, frozen=True):
+    """The bytes of a message too large to hold, written to a file while they came.
+
+    `key` is their SHA-256; `crlf` whether every LF follows a CR.
+    """
+
+    path: str
+    size: int
+    key: bytes
+    crlf: bool
+
+
+Receive = Callable[[Iterator[bytes]], Spooled]
+"""Takes the bytes of a large message piece by piece."""
+
+
 class Fetched(msgspec.Struct, frozen=True):
     """A whole message. `received` is INTERNALDATE in Unix seconds, None when the server's makes no sense."""
 
     uid: int
     flags: frozenset[str]
     received: int | None
-    wire: bytes
+    wire: bytes | Spooled
+
+    @property
+    def size(self) -> int:
+        return self.wire.size if isinstance(self.wire, Spooled) else len(self.wire)
 
 
 class Failed(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from archiver.errors import ConnectionLostError, ProtocolError
+from archiver.imap.types import Receive, Spooled
 
 _LITERAL = re.compile(rb"\{(\d+)\+?\}\r?\n\Z")
 _FETCH = re.compile(rb"\* +\d+ +FETCH +\((.*)\)\s*\Z", re.DOTALL | re.IGNORECASE)
@@ -27,6 +28,8 @@ _ITEM = re.compile(
 _SPECIAL = b'\0"Nn'
 _TOKEN = re.compile(rb'\s*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|\0(\d+)\0|([^\s()"\0]+|["\0]))', re.DOTALL)
 _MAX_LINE = 16 << 20
+LARGE = 8 << 20
+_PIECE = 1 << 18
 _MAX_LITERAL = 1 << 31
 _MONTHS = {m: i for i, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _DATE = re.compile(rb'"?\s*(\d{1,2}-\w{3}-\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"?\Z')
@@ -37,13 +40,17 @@ Value = bytes | None | list["Value"]
 
 
 class Line:
-    """A logical line: its text with each literal replaced by NUL n NUL, and the literals."""
+    """A logical line: its text with each literal replaced by NUL n NUL, and the literals.
 
-    __slots__ = ("literals", "text")
+    One that was too large to hold is empty among them, and is `spooled`.
+    """
 
-    def __init__(self, text: bytes, literals: list[bytes]) -> None:
+    __slots__ = ("literals", "spooled", "text")
+
+    def __init__(self, text: bytes, literals: list[bytes], spooled: Spooled | None = None) -> None:
         self.text = text
         self.literals = literals
+        self.spooled = spooled
 
 
 class Stream(Protocol):
@@ -51,21 +58,36 @@ class Stream(Protocol):
     def read(self, size: int) -> bytes: ...
 
 
-def read_line(stream: Stream) -> Line:
-    """The next logical line, literals included. ConnectionLostError at the end of the stream."""
+def read_line(stream: Stream, receive: Receive | None = None) -> Line:
+    """The next logical line, literals included. ConnectionLostError at the end of the stream.
+
+    A literal of LARGE bytes or more is handed to `receive` as it comes.
+    """
     line = _physical_line(stream)
     if not line.endswith((b"}\r\n", b"}\n")):
         return Line(line, [])
     text = b""
     literals: list[bytes] = []
+    spooled: Spooled | None = None
     while match := _LITERAL.search(line):
         size = int(match[1])
         if size > _MAX_LITERAL:
             raise ProtocolError(f"the server announces a literal of {size} bytes")
         text += b"%b\0%d\0" % (line[: match.start()], len(literals))
-        literals.append(_exactly(stream, size))
+        if receive is not None and size >= LARGE and spooled is None:
+            spooled = receive(_pieces(stream, size))
+            literals.append(b"")
+        else:
+            literals.append(_exactly(stream, size))
         line = _physical_line(stream)
-    return Line(text + line, literals)
+    return Line(text + line, literals, spooled)
+
+
+def _pieces(stream: Stream, size: int) -> Iterator[bytes]:
+    while size:
+        piece = _exactly(stream, min(size, _PIECE))
+        size -= len(piece)
+        yield piece
 
 
 def _physical_line(stream: Stream) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 
-from archiver.imap import Fetched
+from archiver.imap import Fetched, Spooled
 from archiver.message import parse
+from archiver.pull import spool
 from archiver.pull.plan import BATCH_BYTES, BATCH_MESSAGES, keywords
 from archiver.store.durable import Syncer
 from archiver.store.layout import mail_root
@@ -22,11 +23,11 @@ Fault = Callable[[str], None]
 
 
 class _Arrived(msgspec.Struct, frozen=True):
-    """A message on its way into a group: what its file will hold and be called."""
+    """A message on its way into a group: what its file will hold, or the file it is in, and be called."""
 
     place: NewPlace
     file_name: str
-    data: bytes
+    data: bytes | str
 
 
 class Filing:
@@ -58,18 +59,24 @@ class Filing:
 
     def add(self, message: Fetched) -> None:
         """Take a message; every BATCH_MESSAGES or BATCH_BYTES the group is handed to the disk."""
-        key = key_of(message.wire)
+        wire = message.wire
+        key = wire.key if isinstance(wire, Spooled) else key_of(wire)
         if key in self._pending:
             # Its twin is not in cur/ yet; wait for it, so that a link can be made.
             self.flush()
         received = self._received(message)
-        data, wire_size = to_file(message.wire)
-        name = Name(received, key.hex()[:32], len(data), wire_size, self._folder.uidvalidity, message.uid)
+        data: bytes | str
+        if isinstance(wire, Spooled):
+            data, size, wire_size = spool.to_file(wire)
+        else:
+            data, wire_size = to_file(wire)
+            size = len(data)
+            self._size += size
+        name = Name(received, key.hex()[:32], size, wire_size, self._folder.uidvalidity, message.uid)
         base, flags = str(name), letters(message.flags)
-        place = NewPlace(message.uid, key, len(message.wire), received, base, flags, keywords(message.flags))
+        place = NewPlace(message.uid, key, message.size, received, base, flags, keywords(message.flags))
         self._gathered.append(_Arrived(place, f"{base}:2,{flags}", data))
         self._pending.add(key)
-        self._size += len(data)
         if len(self._gathered) >= BATCH_MESSAGES or self._size >= BATCH_BYTES:
             self._commit()
 
@@ -77,7 +84,7 @@ class Filing:
         """INTERNALDATE, or where the server has none worth the name the Date header, or now."""
         if message.received is not None:
             return message.received
-        date = parse(message.wire).date
+        date = parse(_start(message.wire)).date
         return date if date is not None else int(self._now)
 
     def _commit(self) -> None:
@@ -93,6 +100,8 @@ class Filing:
                     self._claim(arrived, claimed) or self._link(arrived, group)
                 ):
                     group.add(arrived.file_name, arrived.data, arrived.place.received)
+                elif isinstance(arrived.data, str):
+                    os.unlink(arrived.data)
         places = [arrived.place for arrived in gathered]
         self._committing = self._mover.submit(self._make_durable, group), places, claimed
 
@@ -141,6 +150,10 @@ class Filing:
         self.bytes += sum(place.size for place in places)
         self._pending.difference_update(place.key for place in places)
 
+    def receive(self, pieces: Iterator[bytes]) -> Spooled:
+        """Take a message too large to hold, as it comes."""
+        return spool.spool(self._path, pieces)
+
     def flush(self) -> None:
         """Everything taken so far is durable and known when this returns."""
         if self._gathered:
@@ -150,11 +163,23 @@ class Filing:
     def close(self) -> None:
         """Stop; what was not flushed is dropped, and fetched again by the next run."""
         self._mover.shutdown(wait=True)
+        for arrived in self._gathered:
+            if isinstance(arrived.data, str):
+                os.unlink(arrived.data)
 
 
-def _holds(path: str, data: bytes) -> bool:
+def _start(wire: bytes | Spooled) -> bytes:
+    if isinstance(wire, bytes):
+        return wire
+    with open(wire.path, "rb") as file:
+        return file.read(1 << 16)
+
+
+def _holds(path: str, data: bytes | str) -> bool:
     """Whether a file still has this content: a damaged one must not become a message's only copy."""
     try:
+        if isinstance(data, str):
+            return spool.same_content(path, data)
         if os.path.getsize(path) != len(data):
             return False
         with open(path, "rb") as file:

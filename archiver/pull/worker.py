@@ -237,13 +237,13 @@ class Worker:
 
     def _fetch_into(self, folder: Folder, uids: Sequence[int], filing: Filing, report: FolderReport) -> None:
         try:
-            for message in self.connection.fetch(uids):
+            for message in self.connection.fetch(uids, filing.receive):
                 if isinstance(message, Failed):
                     self.ledger.fail(folder, message.uid, message.reason, self.orders.now())
                     report.failed += 1
                     continue
                 filing.add(message)
-                self.orders.progress.stored(folder.account, 1, len(message.wire))
+                self.orders.progress.stored(folder.account, 1, message.size)
                 if self.orders.stop():
                     raise InterruptedRun()
         except InterruptedRun:

@@ -24,6 +24,8 @@ _NAME = re.compile(
     r"(?::2,(?P<flags>[A-Za-z]*))?\Z",
     re.ASCII,
 )
+# How files begin that messages too large to hold are written to while they come.
+SPOOL = "archiver-spool-"
 # RFC 9051, 2.3.2 -> the letters of the Maildir convention.
 _LETTERS = {"\\draft": "D", "\\flagged": "F", "\\answered": "R", "\\seen": "S", "\\deleted": "T"}
 
@@ -120,10 +122,13 @@ class Group:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._new: list[tuple[str, bytes, int]] = []
+        self._new: list[tuple[str, bytes | str, int]] = []
 
-    def add(self, file_name: str, data: bytes, received: int) -> None:
-        """Let cur/`file_name` hold `data` after `commit`, its mtime at `received` (Unix seconds)."""
+    def add(self, file_name: str, data: bytes | str, received: int) -> None:
+        """Let cur/`file_name` hold `data` after `commit`, its mtime at `received` (Unix seconds).
+
+        `data` may be the path of a file in tmp/ that is moved there.
+        """
         self._new.append((file_name, data, received))
 
     def link(self, source: str, file_name: str) -> bool:
@@ -151,9 +156,11 @@ class Group:
         moves: list[tuple[str, str]] = []
         try:
             for file_name, data, received in self._new:
-                path = os.path.join(tmp, file_name.partition(":")[0])
+                path = data if isinstance(data, str) else os.path.join(tmp, file_name.partition(":")[0])
                 moves.append((path, os.path.join(cur, file_name)))
-                _write(path, data, received)
+                if isinstance(data, bytes):
+                    _write(path, data)
+                os.utime(path, (received, received))
                 step("written")
             sync([path for path, _ in moves])
             step("synced")
@@ -169,14 +176,13 @@ class Group:
         sync_directory(cur)
 
 
-def _write(path: str, data: bytes, received: int) -> None:
-    """A file written and dated, not yet durable."""
+def _write(path: str, data: bytes) -> None:
+    """A file written, not yet durable."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
-        os.utime(descriptor, (received, received))
     finally:
         os.close(descriptor)
 
@@ -194,7 +200,7 @@ def sweep(folder: str) -> None:
         return
     with entries:
         for entry in entries:
-            if parse_name(entry.name):
+            if parse_name(entry.name) or entry.name.startswith(SPOOL):
                 os.unlink(entry.path)
 
 

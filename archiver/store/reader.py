@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 
 from archiver.errors import DamagedError, NotFoundError, StoreError
 from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Finder, disk_errors, key_of, parse_name, read_file, to_wire
+from archiver.store.maildir import Finder, Name, disk_errors, key_of, parse_name, read_file, to_wire
 from archiver.store.records import Spot
 
 _HINT = "archiver verify --repair fetches it again if the server still has it"
+_PIECE = 1 << 18
 
 
 class Reader:
@@ -38,6 +40,36 @@ class Reader:
         NotFoundError when no file is left, DamagedError when none holds those bytes any more.
         """
         return read_wire(key, self.paths(key))
+
+
+def read_start(key: bytes, paths: Sequence[str], limit: int) -> tuple[bytes, int]:
+    """The first `limit` bytes of a message, as in its file, and its size on the wire; proven by its key.
+
+    A message of any size is read in small pieces; a smaller one whole, as `read_wire`.
+    """
+    for path in paths:
+        name = parse_name(os.path.basename(path))
+        if name and name[0].size > limit and (size := _matches(path, name[0], key)):
+            with disk_errors("read the archive"), open(path, "rb") as file:
+                return file.read(limit), size
+    wire = read_wire(key, paths)
+    return wire, len(wire)
+
+
+def _matches(path: str, name: Name, key: bytes) -> int:
+    """The wire size of a large file whose bytes are the key's; 0 when they are not, or it cannot be read."""
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(_PIECE):
+                if name.wire is not None:
+                    piece = piece.replace(b"\n", b"\r\n")
+                digest.update(piece)
+                size += len(piece)
+    except OSError:
+        return 0
+    return size if digest.digest() == key else 0
 
 
 def read_wire(key: bytes, paths: Sequence[str]) -> bytes:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.errors import ConnectionLostError
+from archiver.imap import wire
+from archiver.pull import spool
+from archiver.store import reader
+from archiver.store.maildir import Name, key_of, to_file, to_wire
+from tests.imap.conftest import Connect
+from tests.pull import checks
+from tests.pull.conftest import Archive
+from tests.servers.fake import FakeServer
+from tests.servers.scripted import ScriptedServer
+
+pieces_of_mail = st.lists(
+    st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a"]), max_size=5).map(b"".join), max_size=8
+)
+
+
+class TestSpool:
+    @given(pieces_of_mail)
+    def test_stores_what_a_small_message_would_be_stored_as(
+        self, tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]
+    ) -> None:
+        folder = tmp_path_factory.mktemp("folder")
+        (folder / "tmp").mkdir()
+        whole = b"".join(pieces)
+        spooled = spool.spool(str(folder), iter(pieces))
+        assert (spooled.size, spooled.key) == (len(whole), key_of(whole))
+        path, size, wire_size = spool.to_file(spooled)
+        data = Path(path).read_bytes()
+        assert (data, wire_size) == to_file(whole)
+        assert len(data) == size
+        assert to_wire(data, Name(0, key_of(whole).hex()[:32], size, wire_size, 1, 1)) == whole
+        assert [str(left) for left in (folder / "tmp").iterdir()] == [path]
+        assert os.stat(path).st_mode & 0o777 == 0o600
+
+    def test_leaves_nothing_when_the_line_is_cut(self, tmp_path: Path) -> None:
+        (tmp_path / "tmp").mkdir()
+
+        def cut() -> Iterator[bytes]:
+            yield b"half"
+            raise ConnectionLostError("gone")
+
+        with pytest.raises(ConnectionLostError):
+            spool.spool(str(tmp_path), cut())
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def only_file(root: str) -> tuple[bytes, str]:
+    """Key and path of the one message there is."""
+    (spot,) = checks.spots(root)
+    (path,) = checks.files(root)
+    return spot.key, str(path)
+
+
+@pytest.mark.parametrize("lines", [b"\r\n", b"\n"])
+def test_a_large_message_comes_through_a_file_and_is_the_same(
+    scripted: Callable[..., ScriptedServer],
+    log_in: Connect,
+    archive: Archive,
+    lines: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over a real line: one large message among small ones, its twin in a second folder a link."""
+    monkeypatch.setattr(wire, "LARGE", 5000)
+    monkeypatch.setattr(wire, "_PIECE", 777)
+    large = b"Subject: large" + lines * 2 + lines.join([b"x" * 60] * 500)
+    server = scripted()
+    for name in ("INBOX", "Copy"):
+        server.folder(name).add(b"Subject: small\r\n\r\nsmall\r\n")
+        server.folder(name).add(large)
+    connection = log_in(server)
+    report = archive.pull(connection)
+    assert report.complete and report.total("stored") == 4 and report.total("linked") == 2
+    assert sorted(checks.live(archive.root).values()) == sorted(
+        [large, b"Subject: small\r\n\r\nsmall\r\n"] * 2
+    )
+    assert checks.findings(archive.root) == []
+    assert not list(Path(archive.root).rglob("archiver-spool-*"))
+
+
+def test_the_index_reads_the_start_of_a_large_message(archive: Archive) -> None:
+    server = FakeServer()
+    server.folder().add(b"Subject: large\r\n\r\n" + b"word\r\n" * 5000)
+    archive.pull(server.connect())
+    key, path = only_file(archive.root)
+    start, size = reader.read_start(key, [path], 1000)
+    assert start.startswith(b"Subject: large\n\nword\n") and len(start) == 1000
+    assert size == 30018
+    whole, size = reader.read_start(key, [path], 1 << 20)
+    assert (len(whole), size) == (30018, 30018)
+
+
+def test_a_damaged_large_message_has_no_start(archive: Archive) -> None:
+    server = FakeServer()
+    server.folder().add(b"Subject: large\r\n\r\n" + b"word\r\n" * 5000)
+    archive.pull(server.connect())
+    key, path = only_file(archive.root)
+    Path(path).write_bytes(Path(path).read_bytes()[:-1] + b"!")
+    with pytest.raises(reader.DamagedError):
+        reader.read_start(key, [path], 1000)
