@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.errors import ConnectionLostError
+from archiver.errors import ConnectionLostError, DamagedError
 from archiver.imap import wire
 from archiver.pull import spool
 from archiver.store import reader
@@ -105,5 +105,5 @@ def test_a_damaged_large_message_has_no_start(archive: Archive) -> None:
     archive.pull(server.connect())
     key, path = only_file(archive.root)
     Path(path).write_bytes(Path(path).read_bytes()[:-1] + b"!")
-    with pytest.raises(reader.DamagedError):
+    with pytest.raises(DamagedError):
         reader.read_start(key, [path], 1000)
