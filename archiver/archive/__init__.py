@@ -108,10 +108,12 @@ class Archive:
                 f"no account {name}", hint=f"accounts in the configuration: {known}"
             ) from None
 
-    def _password(self, account: Account) -> Callable[[], str]:
+    def _secret(self, account: Account) -> Callable[[], str]:
+        """What fetches the password or the token, anew each time."""
         from archiver.credentials import secret
 
-        return lambda: secret(account.imap.password, f"accounts.{account.name}.imap.password")
+        key = "token" if account.imap.token else "password"
+        return lambda: secret(account.imap.secret, f"accounts.{account.name}.imap.{key}")
 
     # check
 
@@ -123,7 +125,7 @@ class Archive:
         for account in self.config.accounts.values():
             check = AccountCheck(account=account.name)
             try:
-                with connect(account.imap, self._password(account)) as connection:
+                with connect(account.imap, self._secret(account)) as connection:
                     check.server, check.capabilities = connection.identity, connection.capabilities
                     mailboxes = connection.list_folders()
                     chosen = {m.raw for m in choose(mailboxes, account.folders)}
@@ -200,7 +202,7 @@ class Archive:
             other = ledger.identify(account.name, account.imap.host, account.imap.user)
             ledger.started(account.name, time.time())
             try:
-                with connect(account.imap, self._password(account)) as connection:
+                with connect(account.imap, self._secret(account)) as connection:
                     report = pull(
                         account, connection, ledger, only=folders, progress=progress, stop=self.stop
                     )

@@ -3,6 +3,7 @@
 from archiver.config.load import find, load, parse, warnings
 from archiver.config.structs import (
     Account,
+    Compress,
     Config,
     Duration,
     Folders,
@@ -12,11 +13,13 @@ from archiver.config.structs import (
     SecretSource,
     Security,
     Server,
+    Size,
     SmtpServer,
 )
 
 __all__ = [
     "Account",
+    "Compress",
     "Config",
     "Duration",
     "Folders",
@@ -26,6 +29,7 @@ __all__ = [
     "SecretSource",
     "Security",
     "Server",
+    "Size",
     "SmtpServer",
     "find",
     "load",

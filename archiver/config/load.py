@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 import msgspec
 import yaml
 
-from archiver.config.structs import Account, Config, Duration, SecretSource, Server
+from archiver.config.structs import Account, Config, Duration, SecretSource, Server, Size
 from archiver.errors import ConfigError
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _MAX_DEPTH = 20
 _MAX_VALUES = 50_000
+_SECRETS = ("password", "token")
 _WORDS = {
     "str": "text",
     "int": "a whole number",
@@ -90,11 +91,12 @@ def warnings(config: Config, path: Path) -> list[str]:
     except OSError:
         return []
     sources = [(f"accounts.{name}.imap.password", a.imap.password) for name, a in config.accounts.items()]
-    sources += [(f"smtp.{name}.password", s.password) for name, s in config.smtp.items() if s.password]
+    sources += [(f"accounts.{name}.imap.token", a.imap.token) for name, a in config.accounts.items()]
+    sources += [(f"smtp.{name}.password", s.password) for name, s in config.smtp.items()]
     return [
         f"{path}: {key} is written out and others can read the file: chmod 600 it, or use env, file, command"
         for key, source in sources
-        if readable and source.literal is not None
+        if readable and source and source.literal is not None
     ]
 
 
@@ -108,9 +110,8 @@ def _resolve(config: Config, base: Path) -> Config:
         return source and msgspec.structs.replace(source, file=absolute(source.file))
 
     def server(value: Any) -> Any:
-        return msgspec.structs.replace(
-            value, ca_file=absolute(value.ca_file), password=secret(value.password)
-        )
+        secrets = {key: secret(getattr(value, key)) for key in _SECRETS if hasattr(value, key)}
+        return msgspec.structs.replace(value, ca_file=absolute(value.ca_file), **secrets)
 
     return msgspec.structs.replace(
         config,
@@ -218,6 +219,8 @@ class _Decoder:
             return self.struct(value, bare, path)
         if get_origin(bare) is dict:
             return self.mapping(value, get_args(bare)[1], path)
+        if get_origin(bare) is Literal and isinstance(value, bool) and "on" in get_args(bare):
+            return "on" if value else "off"  # YAML's reading of the two words
         try:
             return msgspec.convert(value, kind, dec_hook=_dec_hook)
         except msgspec.ValidationError as exc:
@@ -254,6 +257,9 @@ class _Decoder:
                 decoded[field.name] = self.decode(value[name], hints[field.name], (*path, name))
             elif field.required:
                 self.problem(path, f"{name} is missing")
+        choice: tuple[str, ...] = getattr(kind, "one_of", ())
+        if choice and sum(name in value for name in choice) != 1:
+            self.problem(path, f"expected exactly one of {', '.join(choice)}")
         if len(self.problems) > before:
             return None
         result = kind(**decoded)
@@ -283,8 +289,8 @@ def _bare(kind: Any) -> Any:
 
 
 def _dec_hook(kind: type, value: object) -> object:
-    if kind is Duration:
-        return Duration.parse(value)
+    if kind in (Duration, Size):
+        return kind.parse(value)
     raise NotImplementedError(kind)
 
 
@@ -295,7 +301,7 @@ def _dotted(path: Path_) -> str:
 
 def _may_be_secret(path: Path_, position: int) -> bool:
     """Whether a key could be a password that was not put in quotes: `password: {so it goes}`."""
-    below = position >= 3 and "password" in path[2:position]
+    below = position >= 3 and not {*_SECRETS}.isdisjoint(path[2:position])
     return below and path[position] not in SecretSource.__struct_fields__
 
 

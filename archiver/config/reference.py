@@ -17,6 +17,7 @@ from archiver.config.structs import (
     IndexSettings,
     Schedule,
     SecretSource,
+    Size,
     SmtpServer,
 )
 
@@ -25,7 +26,7 @@ _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("", Config),
     ("accounts.NAME", Account),
     ("accounts.NAME.imap", ImapServer),
-    ("accounts.NAME.imap.password, smtp.NAME.password", SecretSource),
+    ("accounts.NAME.imap.password, accounts.NAME.imap.token, smtp.NAME.password", SecretSource),
     ("accounts.NAME.folders", Folders),
     ("accounts.NAME.schedule", Schedule),
     ("smtp.NAME", SmtpServer),
@@ -84,6 +85,7 @@ def _takes(hint: Any) -> tuple[str, str]:
         int: "a number",
         bool: "`true`, `false`",
         Duration: "a time span: `15m`",
+        Size: "a size: `500M`, `2G`",
     }
     if get_origin(hint) is tuple:
         return "a list of texts", description

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 Security = Literal["tls", "starttls", "none"]
+Compress = Literal["auto", "on", "off"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhdw])\s*")
 _LONGEST = 520 * _UNITS["w"]
+_SIZE = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([KMGT])i?B?\s*", re.IGNORECASE)
+_SMALLEST_BUDGET = 1 << 20
 
 
 class Duration(float):
@@ -35,8 +38,23 @@ class Duration(float):
         return f"{self / _UNITS[unit]:g}{unit}"
 
 
+class Size(int):
+    """A number of bytes, written `500M`, `2G` or `1.5G`, in units of 1024."""
+
+    @classmethod
+    def parse(cls, text: object) -> Size:
+        match = _SIZE.fullmatch(text) if isinstance(text, str) else None
+        if not match:
+            raise ValueError("expected a size such as 500M or 2G")
+        return cls(float(match[1]) * 1024 ** (" KMGT".index(match[2].upper())))
+
+    def __str__(self) -> str:
+        power = next((i for i in (4, 3, 2, 1) if self and self % 1024**i == 0), 0)
+        return f"{int(self) // 1024**power}{' KMGT'[power].strip()}"
+
+
 class SecretSource(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a password comes from; exactly one of the four. Shown as stars everywhere."""
+    """Where a password or token comes from; exactly one of the four. Shown as stars everywhere."""
 
     env: Annotated[str | None, Meta(description="name of an environment variable")] = None
     file: Annotated[str | None, Meta(description="a file; its first line counts")] = None
@@ -44,7 +62,7 @@ class SecretSource(Struct, frozen=True, forbid_unknown_fields=True):
         str | None, Meta(description="a shell command; the first line it prints counts (one minute at most)")
     ] = None
     literal: Annotated[
-        str | None, Meta(description="the password itself, written as a plain string instead of a mapping")
+        str | None, Meta(description="the secret itself, written as a plain string instead of a mapping")
     ] = None
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -111,13 +129,50 @@ User = Annotated[str, Meta(min_length=1, pattern=r"\A[^\x00\r\n]+\Z", descriptio
 class ImapServer(Server, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The mailbox to keep. Ports: 993 for tls, 143 for starttls and none."""
 
+    one_of: ClassVar[tuple[str, ...]] = (
+        "password",
+        "token",
+    )  # for the loader: keys of which one must be there
+
     user: User
-    password: SecretSource
+    password: Annotated[
+        SecretSource | None, Meta(description="where the password comes from; this or `token`")
+    ] = None
+    token: Annotated[
+        SecretSource | None,
+        Meta(
+            description="where an OAuth access token comes from; asked again when it has expired, so best a "
+            "command that gets a new one"
+        ),
+    ] = None
     port: Port = 0
+    connections: Annotated[
+        int, Meta(ge=1, le=20, description="connections at once, at most; fewer where the server wants fewer")
+    ] = 3
+    compress: Annotated[
+        Compress,
+        Meta(description="COMPRESS=DEFLATE; `auto`: where the line is slower than compressing"),
+    ] = "auto"
+    daily_bytes: Annotated[
+        Size | None,
+        Meta(description="fetch no more than this in a day, the rest on the days after; without it no limit"),
+    ] = None
 
     def __post_init__(self) -> None:
         if not self.port:
             force_setattr(self, "port", 993 if self.security == "tls" else 143)
+
+    @property
+    def secret(self) -> SecretSource:
+        """The password or the token, whichever there is."""
+        source = self.token or self.password
+        assert source is not None, "one of the two, as the loader has seen to"
+        return source
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        yield from super().problems()
+        if self.daily_bytes is not None and self.daily_bytes < _SMALLEST_BUDGET:
+            yield "daily_bytes", "expected at least 1M"
 
 
 class SmtpServer(Server, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -89,6 +89,26 @@ class TestAccepted:
         assert config.accounts["work"].schedule is None
         assert config.accounts["work"].flags_every == Duration(86400)
         assert (config.smtp, config.index.workers) == ({}, 0)
+        assert (server.connections, server.compress, server.daily_bytes) == (3, "auto", None)
+
+    @pytest.mark.parametrize("written", ["password: x", "token: x", "token: {command: get-token}"])
+    def test_a_password_or_a_token(self, written: str) -> None:
+        server = parse(account(f"imap: {{host: h, user: u, {written}}}"), FILE).accounts["work"].imap
+        assert (server.password is None) == written.startswith("token")
+        assert server.secret is (server.password or server.token)
+
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        [("auto", "auto"), ("on", "on"), ("off", "off"), ("'on'", "on"), ("true", "on"), ("No", "off")],
+    )
+    def test_on_and_off_are_words(self, written: str, meant: str) -> None:
+        text = account(f"imap: {{host: h, user: u, password: x, compress: {written}}}")
+        assert parse(text, FILE).accounts["work"].imap.compress == meant
+
+    def test_what_limits_a_pull(self) -> None:
+        limits = "connections: 20, daily_bytes: 1.5G"
+        server = parse(account(f"imap: {{host: h, user: u, token: x, {limits}}}"), FILE).accounts["work"].imap
+        assert (server.connections, server.daily_bytes) == (20, 3 << 29)
 
     @pytest.mark.parametrize(
         ("kind", "security", "port"),
@@ -118,13 +138,15 @@ class TestAccepted:
             "archive: ../mail\naccounts:\n"
             "  a: {imap: {host: h, user: u, password: {file: pw}, ca_file: ca.pem}}\n"
             "  b: {imap: {host: h, user: u, password: {file: ~/pw}}}\n"
+            "  c: {imap: {host: h, user: u, token: {file: token}}}\n"
         )
         monkeypatch.chdir("/")
         config = load(path)
         assert config.archive == str(tmp_path.parent / "mail")
-        assert config.accounts["a"].imap.password.file == str(tmp_path / "pw")
+        assert config.accounts["a"].imap.secret.file == str(tmp_path / "pw")
         assert config.accounts["a"].imap.ca_file == str(tmp_path / "ca.pem")
-        assert config.accounts["b"].imap.password.file == "/home/somebody/pw"
+        assert config.accounts["b"].imap.secret.file == "/home/somebody/pw"
+        assert config.accounts["c"].imap.secret.file == str(tmp_path / "token")
 
     def test_anchors_share_what_accounts_have_in_common(self) -> None:
         config = parse(
@@ -132,12 +154,12 @@ class TestAccepted:
             "  b: {imap: {host: h, user: v, password: *p}}\n",
             FILE,
         )
-        assert config.accounts["b"].imap.password.env == "P"
+        assert config.accounts["b"].imap.secret.env == "P"
 
     @pytest.mark.parametrize("written", ["2024-01-02", "'12345'", "="])
     def test_passwords_that_look_like_something_else_are_text(self, written: str) -> None:
         config = parse(account(f"imap: {{host: h, user: u, password: {written}}}"), FILE)
-        assert config.accounts["work"].imap.password.literal == written.strip("' ")
+        assert config.accounts["work"].imap.secret.literal == written.strip("' ")
 
 
 class TestProblems:
@@ -161,7 +183,7 @@ class TestProblems:
             "1: archive: expected text, got a whole number",
             "2: acounts: unknown key; did you mean accounts?",
             "4: accounts.Work: expected a name of lower-case letters, digits, - and _",
-            "6: accounts.home.imap: password is missing",
+            "6: accounts.home.imap: expected exactly one of password, token",
             "7: accounts.home.imap.host: expected text of length >= 1",
             "8: accounts.home.imap.port: expected a whole number <= 65535",
             "9: accounts.home.imap.security: expected one of tls, starttls, none",
@@ -236,6 +258,38 @@ class TestProblems:
             (
                 account("imap: {host: h, user: u, password: x, port: yes}"),
                 "4: accounts.work.imap.port: expected a whole number, got true or false",
+            ),
+            (
+                account("imap: {host: h, user: u, password: x, token: y}"),
+                "4: accounts.work.imap: expected exactly one of password, token",
+            ),
+            (
+                account("imap: {host: h, user: u, token: {env: A, file: b}}"),
+                "4: accounts.work.imap.token: expected exactly one of env, file, command, or a plain string",
+            ),
+            (
+                account("imap: {host: h, user: u, token: x, connections: 21}"),
+                "4: accounts.work.imap.connections: expected a whole number <= 20",
+            ),
+            (
+                account("imap: {host: h, user: u, token: x, connections: 0}"),
+                "4: accounts.work.imap.connections: expected a whole number >= 1",
+            ),
+            (
+                account("imap: {host: h, user: u, token: x, compress: sometimes}"),
+                "4: accounts.work.imap.compress: expected one of auto, on, off",
+            ),
+            (
+                account("imap: {host: h, user: u, token: x, daily_bytes: 2000}"),
+                "4: accounts.work.imap.daily_bytes: expected a size such as 500M or 2G",
+            ),
+            (
+                account("imap: {host: h, user: u, token: x, daily_bytes: 1K}"),
+                "4: accounts.work.imap.daily_bytes: expected at least 1M",
+            ),
+            (
+                "archive: mail\nsmtp: {s: {host: h, from: a@example.org, security: on}}\n",
+                "2: smtp.s.security: expected one of tls, starttls, none",
             ),
             (
                 "archive: mail\nsmtp: {s: {host: h, from: nobody}}\n",
@@ -379,7 +433,10 @@ class TestSecrets:
         suffix=st.text(st.sampled_from("!&*%@`'\"{}[]|>#:-? ~=x0\t"), max_size=4),
         flow=st.booleans(),
         key=st.sampled_from(
-            ["password: ", "password: {env: ", "password: {evn: ", "pasword: ", "password:\n        "]
+            [
+                *("password: ", "password: {env: ", "password: {evn: ", "pasword: ", "password:\n        "),
+                *("token: ", "token: {env: ", "token: {evn: ", "tokn: ", "token:\n        "),
+            ]
         ),
         more=st.sampled_from(["", "\n      port: x", "\n      user: u", "\n     broken"]),
     )
@@ -396,7 +453,9 @@ class TestSecrets:
         shown = [caught.value.message, str(caught.value), repr(caught.value), str(caught.value.hint)]
         assert SECRET not in "\n".join([*shown, *caught.value.problems])
 
-    @given(st.text(min_size=4).filter(lambda text: text not in "SecretSource(***)"))
+    @given(
+        st.text(min_size=4).filter(lambda text: text not in "SecretSource(***) SecretSource(secret='***')")
+    )
     def test_a_source_is_stars(self, secret: str) -> None:
         from rich.pretty import pretty_repr
 
@@ -409,7 +468,7 @@ class TestSecrets:
         from rich.pretty import pretty_repr
 
         config = parse(account(f"imap: {{host: h, user: u, password: {SECRET}}}"), FILE)
-        assert config.accounts["work"].imap.password.literal == SECRET
+        assert config.accounts["work"].imap.secret.literal == SECRET
         for shown in (repr(config), str(config), pretty_repr(config)):
             assert SECRET not in shown
             assert "***" in shown
@@ -450,6 +509,7 @@ class TestWarnings:
         path.write_text(
             "archive: mail\naccounts:\n  a: {imap: {host: h, user: u, password: written}}\n"
             "  b: {imap: {host: h, user: u, password: {env: B}}}\n"
+            "  c: {imap: {host: h, user: u, token: written}}\n"
             "smtp:\n  s: {host: h, from: a@example.org, user: u, password: written}\n"
             "  t: {host: h, from: a@example.org}\n"
         )
@@ -460,7 +520,8 @@ class TestWarnings:
     def test_passwords_that_others_can_read(self, tmp_path: Path, mode: int) -> None:
         path = tmp_path / "config.yaml"
         found = warnings(self.config(path, mode), path)
-        assert [line.split(" ")[1] for line in found] == ["accounts.a.imap.password", "smtp.s.password"]
+        names = ["accounts.a.imap.password", "accounts.c.imap.token", "smtp.s.password"]
+        assert [line.split(" ")[1] for line in found] == names
         assert all("chmod 600" in line for line in found)
 
     def test_a_private_file_may_hold_them(self, tmp_path: Path) -> None:

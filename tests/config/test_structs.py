@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.config import Duration
+from archiver.config import Duration, Size
 from archiver.config.structs import cron_field, is_cron, is_loopback, plain_hex
 
 
@@ -42,6 +42,37 @@ class TestDuration:
     def test_reads_what_it_writes(self, number: int, unit: str) -> None:
         span = Duration.parse(f"{number}{unit}")
         assert Duration.parse(str(span)) == span
+
+
+class TestSize:
+    @pytest.mark.parametrize(
+        ("text", "number"),
+        [
+            ("0K", 0),
+            ("1K", 1024),
+            ("500M", 500 << 20),
+            ("2G", 2 << 30),
+            ("1.5g", 3 << 29),
+            (" 2 GB ", 2 << 30),
+            ("2GiB", 2 << 30),
+            ("1T", 1 << 40),
+        ],
+    )
+    def test_units(self, text: str, number: int) -> None:
+        assert Size.parse(text) == number
+
+    @pytest.mark.parametrize("text", ["", "5", "M", "-5M", "5 mega", "1e9M", ".5G", "٣M", 5, None, True])
+    def test_anything_else_is_refused(self, text: object) -> None:
+        with pytest.raises(ValueError, match="expected a size such as"):
+            Size.parse(text)
+
+    @given(st.integers(1, 10**6), st.sampled_from("KMGT"))
+    def test_reads_what_it_writes(self, number: int, unit: str) -> None:
+        size = Size.parse(f"{number}{unit}")
+        assert Size.parse(str(size)) == size
+
+    def test_shown_in_the_largest_unit_that_fits(self) -> None:
+        assert [str(Size(n)) for n in (0, 1000, 1024, 3 << 29, 2 << 30)] == ["0", "1000", "1K", "1536M", "2G"]
 
 
 MONTHS, WEEKDAYS = 3, 4
