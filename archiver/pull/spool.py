@@ -28,7 +28,7 @@ def spool(folder: str, pieces: Iterator[bytes]) -> Spooled:
                 digest.update(piece)
                 size += len(piece)
                 lone += piece.count(b"\n") - piece.count(b"\r\n") - (last == b"\r" and piece[:1] == b"\n")
-                last = piece[-1:]
+                last = piece[-1:] or last
     except BaseException:
         os.unlink(path)
         raise
