@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from archiver import trust
 from archiver.config import ImapServer
 from archiver.errors import FolderError, ServerError
-from archiver.imap import listing, tls
+from archiver.imap import listing
 from archiver.imap.errors import translate
 from archiver.imap.exchange import Exchange
 from archiver.imap.fetch import fetch, listed_in, vanished_in
@@ -40,7 +41,7 @@ def connect(server: ImapServer, password: Callable[[], str]) -> Iterator[Connect
     name = f"{server.host}:{server.port}"
     with translate(name):
         timeout = imapclient.SocketTimeout(connect=server.connect_timeout, read=server.read_timeout)
-        context = None if server.security == "none" else tls.context(server)
+        context = None if server.security == "none" else trust.context(server)
         client = imapclient.IMAPClient(
             server.host, server.port, ssl=server.security == "tls", ssl_context=context, timeout=timeout
         )

@@ -6,9 +6,9 @@ import base64
 import re
 from typing import Any
 
+from archiver import trust
 from archiver.config import ImapServer
 from archiver.errors import LoginError, TlsError, UsageError
-from archiver.imap import tls
 from archiver.imap.errors import one_line, refusal
 from archiver.imap.exchange import Exchange
 from archiver.imap.names import quoted
@@ -28,7 +28,7 @@ def secure(client: Any, server: ImapServer, context: Any) -> None:
             )
         _start_tls(client, server, context)
     if server.security != "none":
-        tls.check(server, client.socket().getpeercert(binary_form=True))
+        trust.check(server, client.socket().getpeercert(binary_form=True))
 
 
 def _start_tls(client: Any, server: ImapServer, context: Any) -> None:

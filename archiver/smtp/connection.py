@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
+from archiver import trust
 from archiver.config import SmtpServer
 from archiver.errors import ProtocolError, TlsError, UsageError
 from archiver.smtp.login import log_in
 from archiver.smtp.session import Session
-from archiver.smtp.tls import encrypt
 from archiver.smtp.translate import one_line, reply_error, translated, where
 from archiver.smtp.wire import Wire
 
@@ -47,7 +48,7 @@ def _open(server: SmtpServer) -> tuple[Wire, bool]:
         # The end of a message goes out in a packet of its own, at once.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if server.security == "tls":
-            sock = encrypt(sock, server)
+            sock = _encrypt(sock, server)
         wire = Wire(sock)
         undo.callback(wire.close)
         wire.patience(server.read_timeout)
@@ -56,6 +57,17 @@ def _open(server: SmtpServer) -> tuple[Wire, bool]:
             _start_tls(wire, server)
         undo.pop_all()
     return wire, server.security != "none"
+
+
+def _encrypt(plain: socket.socket, server: SmtpServer) -> ssl.SSLSocket:
+    """The socket after a TLS handshake (RFC 8314) whose certificate was accepted; `plain` is used up."""
+    encrypted = trust.context(server).wrap_socket(plain, server_hostname=server.host.strip("[]"))
+    try:
+        trust.check(server, encrypted.getpeercert(binary_form=True))
+    except TlsError:
+        encrypted.close()
+        raise
+    return encrypted
 
 
 def _greet(wire: Wire, server: SmtpServer) -> None:
@@ -93,7 +105,7 @@ def _start_tls(wire: Wire, server: SmtpServer) -> None:
     if sock is None:
         raise ProtocolError(f"{where(server)}: the server closed the connection at STARTTLS")
     wire.patience(server.connect_timeout)
-    wire.swap(encrypt(sock, server))
+    wire.swap(_encrypt(sock, server))
     wire.patience(server.read_timeout)
     _hello(wire, server)
 
