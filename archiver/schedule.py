@@ -90,6 +90,7 @@ class Daemon:
         self._reload = False
         self._failures: dict[str, int] = {}
         self._scheduler: Any = None
+        self._threads: Any = None
 
     def wake(self) -> None:
         """Something changed: look at `stopped` and at reload requests. For signal handlers."""
@@ -122,8 +123,7 @@ class Daemon:
                 self._wait()
             finally:
                 self._log("stopping")
-                self._scheduler.shutdown(wait=True)
-                self._note({})
+                self._shut_down()
                 self._log("stopped")
 
     @contextmanager
@@ -139,6 +139,12 @@ class Daemon:
                 ) from exc
             yield
 
+    def _shut_down(self) -> None:
+        """Wait for the runs under way. The scheduler's own waiting holds a lock that they need to end."""
+        self._scheduler.shutdown(wait=False)
+        self._threads.shutdown(wait=True)
+        self._note({})
+
     def _make_scheduler(self) -> Any:
         from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES
         from apscheduler.executors.pool import ThreadPoolExecutor
@@ -146,8 +152,9 @@ class Daemon:
 
         # What it would say is said below, in a line of our log each.
         logging.getLogger("apscheduler").addHandler(logging.NullHandler())
+        self._threads = ThreadPoolExecutor(max(len(self.config.accounts), 16))
         options = {
-            "executors": {"default": ThreadPoolExecutor(max(len(self.config.accounts), 16))},
+            "executors": {"default": self._threads},
             "job_defaults": {"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         }
         try:

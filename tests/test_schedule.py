@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from archiver.archive import Archive
 from archiver.config import Config, Duration, Schedule, load
-from archiver.errors import LockedError, UsageError
+from archiver.errors import ConnectError, LockedError, UsageError
 from archiver.schedule import Daemon, retry_delay, trigger
 from tests.cli.home import PASSWORD, Home, complains, until
 from tests.cli.mails import mail
@@ -155,7 +155,7 @@ class Run:
         self.stopping = threading.Event()
         self.error: BaseException | None = None
         self.daemon = Daemon(config, lambda: self.files, self.lines.append, self.stopping.is_set, **options)
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
@@ -230,7 +230,7 @@ def next_run(home: Home) -> float:
 class TestTurns:
     def test_the_first_at_once_then_again_and_again(self, work: tuple[Home, User]) -> None:
         home, user = work
-        with running(every(home, 1)) as run:
+        with running(every(home, 0.4)) as run:
             run.says("work: 1 new")
             user.save(mail("Second"))
             run.says("work: 1 new", 2)
@@ -273,9 +273,9 @@ class TestTurns:
 
     def test_a_slow_run_is_not_overtaken(self, home: Home, scripted: Scripted) -> None:
         server = scripted()
-        server.on("LIST", late(2.5), times=1)
+        server.on("LIST", late(1.5), times=1)
         home.account("work", server.port)
-        with running(every(home, 1)) as run:
+        with running(every(home, 0.4)) as run:
             run.says("work: the last run still goes on, so this turn is skipped")
             run.says("work: nothing new", 2)
         names = [name for name in server.names() if name in ("LOGIN", "LOGOUT")]
@@ -283,20 +283,25 @@ class TestTurns:
 
     def test_accounts_do_not_wait_for_each_other(self, home: Home, scripted: Scripted) -> None:
         slow, quick = scripted(), scripted()
-        slow.on("LIST", late(2.5), times=1)
+        slow.on("LIST", late(1.5), times=1)
         home.account("slow", slow.port)
         home.account("quick", quick.port)
-        with running(every(home, 1)) as run:
+        with running(every(home, 0.4)) as run:
             run.says("quick: nothing new", 2)
             assert not any("slow: nothing new" in line for line in run.lines)
 
-    def test_by_hand_meanwhile(self, work: tuple[Home, User]) -> None:
-        home, user = work
+    def test_by_hand_meanwhile(self, home: Home, scripted: Scripted) -> None:
+        server = scripted()
+        server.folder().add(mail("First"))
+        server.on("EXAMINE", late(1), times=1)
+        home.account("work", server.port)
         with running(every(home, 3600)) as run:
+            until(lambda: "EXAMINE" in server.names())
+            result = home.good("sync")
+            assert result.err == f"waiting for account-work, in use by {status(home)['daemon'][:-3]}sync\n"
+            assert result.lines()[0].startswith("work: nothing new")
             run.says("work: 1 new")
-            user.save(mail("Second"))
-            assert home.good("sync").lines()[-1] == "indexed 1 message"
-            assert home.good("search", "second", "--format", "keys").lines()
+            assert home.good("search", "first", "--format", "keys").lines()
 
 
 class TestFailures:
@@ -339,7 +344,7 @@ class TestFailures:
     def test_of_one_account_leaves_the_others(self, work: tuple[Home, User]) -> None:
         home, _ = work
         home.account("broken", 1)
-        with running(every(home, 1)) as run:
+        with running(every(home, 0.4)) as run:
             run.says("broken: 127.0.0.1:1 refuses connections", 2)
             run.says("work: nothing new", 2)
 
@@ -356,16 +361,33 @@ class TestFailures:
             return real(self, names, **more)
 
         monkeypatch.setattr(Archive, "sync", sync)
-        with running(every(home, 1)) as run:
+        with running(every(home, 0.4)) as run:
             run.says("cursed: internal error (ZeroDivisionError)", 2)
             run.says("work: nothing new", 2)
         assert not [line for line in run.lines if "secret mail" in line]
-        with running(every(home, 1), debug=True) as run:
+        with running(every(home, 0.4), debug=True) as run:
             run.says("in sync")
+
+    @pytest.mark.parametrize("error", [ConnectError("gone"), ZeroDivisionError()])
+    def test_a_run_that_ends_while_all_stops(
+        self, work: tuple[Home, User], monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        begun = threading.Event()
+
+        def sync(self: Archive, names: list[str]) -> None:
+            begun.set()
+            run.says("stopping")
+            time.sleep(0.1)
+            raise error
+
+        monkeypatch.setattr(Archive, "sync", sync)
+        with running(every(work[0], 3600)) as run:
+            assert begun.wait(20)
+        assert run.lines[-1] == "stopped"
 
     def test_a_ledger_that_breaks_meanwhile(self, work: tuple[Home, User]) -> None:
         home, _ = work
-        with running(every(home, 1)) as run:
+        with running(every(home, 0.4)) as run:
             run.says("work: 1 new")
             for path in home.root.glob("ledger.sqlite3*"):
                 path.unlink()
@@ -404,7 +426,7 @@ class TestReload:
 
     def test_a_moved_archive_is_refused(self, work: tuple[Home, User]) -> None:
         home, _ = work
-        with running(every(home, 1)) as run:
+        with running(every(home, 0.4)) as run:
             run.files = msgspec.structs.replace(run.files, archive=str(home.path / "elsewhere"))
             run.daemon.reload()
             run.says("the archive cannot be moved while running; the configuration stays as it was")
@@ -495,7 +517,7 @@ class TestProcess:
         server = scripted()
         for number in range(200):
             server.folder().add(mail(f"Number {number}"))
-        server.on("UID FETCH", late(1), when=lambda command: "BODY.PEEK[]" in command.arguments)
+        server.on("UID FETCH", late(0.5), when=lambda command: "BODY.PEEK[]" in command.arguments)
         home.account("work", server.port, schedule={"every": "1h"})
         with home.spawn("run") as process:
             until(lambda: "UID FETCH" in server.names())
