@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,13 +37,12 @@ VERBS = {
 
 
 class Session:
-    """One run of the program: its options, the signal it got, the exit code it will end with."""
+    """One run of the program: its options, where its configuration is, the signal it got."""
 
     def __init__(self) -> None:
         self.config: str | None = None
         self.path = ""
         self.debug = False
-        self.exit_code = 0
         self.signal = 0
 
     def load(self) -> Config:
@@ -108,6 +107,16 @@ def say(text: str) -> None:
     # One write: the threads of several accounts have notices.
     sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
+
+
+def as_text(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """A callback for arguments that are words, and no paths: bytes that are no UTF-8 are refused."""
+    for text in value if isinstance(value, tuple) else (value or "",):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise click.BadParameter("not UTF-8 text", ctx, parameter) from None
+    return value
 
 
 class _Verbs(click.Group):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archiver.cli.app import Session, say
+from archiver.cli.app import Session, as_text, say
 from archiver.cli.text import count, moment, one_line, printable, size
 from archiver.errors import ArchiverError, InterruptedRun, PartialError, UsageError
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     "--to", "recipients", multiple=True, required=True, metavar="ADDR", help="A recipient; repeatable."
 )
 @click.option("--via", metavar="NAME", help="The sending server; else the first of the configuration.")
-@click.option("--query", metavar="Q", help="Every message this query finds, after a question.")
+@click.option(
+    "--query", metavar="Q", callback=as_text, help="Every message this query finds, after a question."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would go where; send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archiver.cli.app import Session, say
+from archiver.cli.app import Session, as_text, say
 from archiver.cli.text import count, moment, one_line, pad, printable
 
 if TYPE_CHECKING:
     from archiver.archive import Archive
     from archiver.archive.reports import Results, Row
+    from archiver.search.fields import Field
     from archiver.search.index import Order
     from archiver.store.records import Spot
 
@@ -24,19 +25,35 @@ class _Command(click.Command):
     """Help that ends with the query language, from the table that drives the parser."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from archiver.search.fields import help_text
+        from archiver.search.fields import FIELDS, SYNTAX, help_text
 
-        formatter.write("\nQuery language:\n\n")
-        for line in help_text().splitlines():
-            formatter.write(f"  {line}".rstrip() + "\n")
-        formatter.write("\n")
-        formatter.write_text(
-            "Exit codes: 0 also without a hit, 1 the index is damaged, 2 the query or the usage is wrong."
-        )
+        with formatter.section("Query language"):
+            formatter.write_dl([_in_two(line) for line in SYNTAX.splitlines()])
+        with formatter.section("Fields, by example"):
+            formatter.write_dl(
+                [(field.example, " ".join([field.description, *_also(field)])) for field in FIELDS]
+            )
+        with formatter.section("Their values"):
+            for line in help_text().splitlines():
+                if line.startswith("A "):
+                    formatter.write_text(line)
+        super().format_epilog(ctx, formatter)
 
 
-@click.command(cls=_Command)
-@click.argument("query", nargs=-1, required=True)
+def _in_two(line: str) -> tuple[str, str]:
+    form, _, about = line.partition("  ")
+    return form, about.strip()
+
+
+def _also(field: Field) -> list[str]:
+    return [f"(also {alias}:)" for alias in field.aliases]
+
+
+@click.command(
+    cls=_Command,
+    epilog="Exit codes: 0 also without a hit, 1 the index is damaged, 2 the query or the usage is wrong.",
+)
+@click.argument("query", nargs=-1, required=True, callback=as_text)
 @click.option(
     "--sort",
     type=click.Choice(["newest", "oldest", "relevance"]),

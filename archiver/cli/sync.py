@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archiver.cli.app import Session, say
+from archiver.cli.app import Session, as_text, say
 from archiver.cli.output import print_json
 from archiver.cli.progress import meter
 from archiver.cli.text import count, printable, size
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 )
 @click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
 @click.option(
-    "--folder", "folders", multiple=True, metavar="F", help="Only folders like this glob; repeatable."
+    "--folder",
+    "folders",
+    multiple=True,
+    metavar="F",
+    callback=as_text,
+    help="Only folders like this glob; repeatable.",
 )
 @click.option("--no-index", is_flag=True, help="Leave the index as it is.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report for programs.")

@@ -226,6 +226,7 @@ class TestLocales:
         assert os.path.exists(path)
 
     def test_names_of_files_are_utf_8_in_all(self, home: Home, mailbox: User) -> None:
+        mailbox.create("仕事/会議")
         mailbox.save(mails.CHINESE, "仕事/会議")
         home.mailbox(mailbox)
         env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -258,6 +259,14 @@ class TestUsage:
     )
     def test_wrong_usage_is_one_line(self, home: Home, arguments: list[str], words: str) -> None:
         complains(home.call(*arguments), 2, words, "--help says what there is")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [["search", "folder:\udcff"], ["sync", "--folder", "\udcff"], ["resend", "--query", "\udcff"]],
+    )
+    def test_bytes_that_are_no_text(self, library: Home, arguments: list[str]) -> None:
+        complains(library.call(*arguments), 2, "not UTF-8 text")
+        assert library.run(*arguments).code == 2
 
     def test_version(self, home: Home) -> None:
         assert re.fullmatch(r"archiver, version \d+\.\d+\.\d+\S*\n", home.good("--version").out)
