@@ -127,4 +127,7 @@ def _folder(
     report: FolderReport,
     worker: Worker,
 ) -> FolderReport:
+    if folder is not None:
+        # Another connection may have begun this and been lost; what it did counts.
+        folder = worker.ledger.folder(folder.id)
     return worker.folder(mailbox, status, folder, report)

@@ -117,6 +117,7 @@ class FakeConnection(Connection):
         self.identity = "fake"
         self.capabilities = ("CONDSTORE", "IMAP4REV1") if server.condstore else ("IMAP4REV1",)
         self.tells_changes = False
+        self.round_trip = 1.0
         self.tells_changes = server.qresync
         self.asked: list[tuple[object, ...]] = []
         self.abandoned = False
