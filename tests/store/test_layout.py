@@ -262,8 +262,12 @@ class TestFiles:
         write_file(path, b"new")
         assert (tmp_path / "file").read_bytes() == b"new"
 
+        real = os.fsync
+
         def full(fd: int) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(fd)
 
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):

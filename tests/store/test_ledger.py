@@ -356,7 +356,9 @@ class TestFolders:
         gone = {spot.path: bool(spot.gone) for spot in ledger.spots(key(1))}
         assert gone == {"work/INBOX": False, "work/Old": True, "home/INBOX": False}
         assert [each.listed for each in ledger.folders()] == [1, 1, 0]
-        assert ledger.folder(other.id).uidnext is None
+        unlisted = ledger.folder(other.id)
+        assert (unlisted.uidnext, unlisted.messages, unlisted.flags_at) == (None, None, 0)
+        assert ledger.folder(inbox.id).uidnext == 2
         ledger.set_listed("work", ["INBOX", "Old"])
         assert ledger.folder(other.id).listed == 1
 

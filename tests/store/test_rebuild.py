@@ -245,6 +245,25 @@ class TestAdopt:
         assert (place.epoch, place.uid) == (new.epoch, 55)
         assert (parsed := parse_name(place.file)) and parsed[0].uidvalidity == 8
 
+    def test_only_a_place_whose_file_is_gone_can_have_been_claimed(self, tree: Tree) -> None:
+        """The same content was there twice; one of the two files became the new UID's."""
+        first, _ = tree.file(tree.folder(uidvalidity=7), [message(1), message(1)])
+        new = tree.folder(uidvalidity=8)
+        os.rename(first, first.replace(",V=7,U=1:", ",V=8,U=55:"))
+        assert adopt(tree.ledger, new) == Adopted(1, ())
+        found = {(place.epoch, place.uid) for place in tree.ledger.all_places(new.id)}
+        assert found == {(new.epoch - 1, 2), (new.epoch, 55)}
+
+    def test_a_lost_file_of_the_present_is_no_claim(self, tree: Tree) -> None:
+        """Its place stays, for verify to tell and a pull to bring the file back."""
+        inbox = tree.folder()
+        one, two = tree.file(inbox, [message(1), message(1)])
+        os.unlink(one)
+        tree.ledger.forget_places([tree.ledger.places(inbox, [2])[0].id])
+        assert adopt(tree.ledger, inbox) == Adopted(1, ())
+        assert set(tree.ledger.known(inbox)) == {1, 2}
+        assert os.path.exists(two)
+
     def test_a_renamed_base_takes_its_place_again(self, tree: Tree) -> None:
         inbox = tree.folder()
         (path,) = tree.file(inbox, [message(1)])
