@@ -207,8 +207,7 @@ class Worker:
         self.orders.progress.expect(folder.account, folder.name, len(uids))
         report.failed = 0  # by a connection that was lost; they are tried again now
         shares = [uids]
-        # Files of earlier epochs are claimed by renaming them: two at that would take them from each other.
-        if self.crew is not None and len(uids) >= 2 * _SHARE and not self.ledger.earlier_count(folder):
+        if self._is_worth_sharing(folder, uids):
             shares = [uids[i : i + _SHARE] for i in range(0, len(uids), _SHARE)]
         if self.crew is None or len(shares) == 1:
             self.fetch_share(mailbox, folder, uids, report)
@@ -223,6 +222,12 @@ class Worker:
         finally:
             for part in parts:
                 report.add(part)
+
+    def _is_worth_sharing(self, folder: Folder, uids: Sequence[int]) -> bool:
+        if self.crew is None or len(uids) < 2 * _SHARE or self.connection.round_trip < _NEAR:
+            return False
+        # Files of earlier epochs are claimed by renaming them: two at that would take them from each other.
+        return not self.ledger.earlier_count(folder)
 
     def fetch_share(
         self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], report: FolderReport
