@@ -16,11 +16,12 @@ _LINE_EVERY = 10.0
 
 
 class Meter(Protocol):
-    """Takes progress from pulling threads and from the indexer."""
+    """Takes progress from pulling threads, from the indexer and from verifying."""
 
     def expect(self, account: str, folder: str, messages: int) -> None: ...
     def stored(self, account: str, messages: int, size: int) -> None: ...
     def indexed(self, done: int, total: int) -> None: ...
+    def read(self, files: int, size: int) -> None: ...
 
 
 @contextmanager
@@ -61,21 +62,29 @@ class Lines:
         with self._lock:
             due = self._due()
         if due:
-            say(f"indexed {done:,} of {count(total, 'message')}")
+            say(f"indexed {_amount(done, total)}")
+
+    def read(self, files: int, size_: int) -> None:
+        with self._lock:
+            due = self._due()
+        if due:
+            say(f"read {count(files, 'file')}, {size(size_)}")
 
     def _line(self, account: str, done: int, bytes_: int, total: int) -> None:
         rate = done / max(time.monotonic() - self._begun, 0.001)
         left = max(total - done, 0) / rate if rate else 0
-        say(
-            f"{account}: {done:,} of {count(total, 'message')}, {size(bytes_)},"
-            f" {rate:,.0f}/s, about {left:.0f} s left"
-        )
+        amount = _amount(done, total)
+        say(f"{account}: {amount}, {size(bytes_)}, {rate:,.0f}/s, about {left:.0f} s left")
 
     def _due(self) -> bool:
         if self._every is None or time.monotonic() - self._last < self._every:
             return False
         self._last = time.monotonic()
         return True
+
+
+def _amount(done: float, total: float) -> str:
+    return f"{done:,.0f} of {count(int(total), 'message')}"
 
 
 @contextmanager
@@ -87,7 +96,7 @@ def _bars() -> Iterator[Meter]:
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} messages"),
+        TextColumn("{task.fields[amount]}"),
         TextColumn("{task.fields[bytes]}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
@@ -98,7 +107,7 @@ def _bars() -> Iterator[Meter]:
 
 
 class Bars:
-    """A bar for each account, one for the index."""
+    """A bar for each account, one for the index; one without an end for files that are read."""
 
     def __init__(self, progress: Any) -> None:
         self._progress = progress
@@ -107,27 +116,40 @@ class Bars:
         self._bytes: dict[str, int] = {}
         self._begun: dict[str, float] = {}
 
-    def _task(self, name: str) -> Any:
+    def _task(self, name: str, total: int | None = 0) -> Any:
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=0, bytes="", rate="")
+            self._tasks[name] = self._progress.add_task(name, total=total, amount="", bytes="", rate="")
             self._begun[name] = time.monotonic()
         return self._tasks[name]
 
     def expect(self, account: str, folder: str, messages: int) -> None:
         with self._lock:
             task = self._task(account)
-            self._progress.update(task, total=self._progress.tasks[task].total + messages)
+            known = self._progress.tasks[task]
+            total = known.total + messages
+            self._progress.update(task, total=total, amount=_amount(known.completed, total))
 
     def stored(self, account: str, messages: int, size_: int) -> None:
         with self._lock:
             task = self._task(account)
             self._bytes[account] = self._bytes.get(account, 0) + size_
-            done = self._progress.tasks[task].completed + messages
+            known = self._progress.tasks[task]
+            done = known.completed + messages
             rate = done / max(time.monotonic() - self._begun[account], 0.001)
             self._progress.update(
-                task, advance=messages, bytes=size(self._bytes[account]), rate=f"{rate:,.0f}/s"
+                task,
+                completed=done,
+                amount=_amount(done, known.total),
+                bytes=size(self._bytes[account]),
+                rate=f"{rate:,.0f}/s",
             )
 
     def indexed(self, done: int, total: int) -> None:
         with self._lock:
-            self._progress.update(self._task("index"), completed=done, total=total)
+            task = self._task("index")
+            self._progress.update(task, completed=done, total=total, amount=_amount(done, total))
+
+    def read(self, files: int, size_: int) -> None:
+        with self._lock:
+            task = self._task("read", total=None)
+            self._progress.update(task, amount=count(files, "file"), bytes=size(size_))

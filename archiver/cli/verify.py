@@ -8,6 +8,7 @@ import click
 
 from archiver.cli.app import Session
 from archiver.cli.output import print_json
+from archiver.cli.progress import meter
 from archiver.cli.text import count, printable, size
 from archiver.errors import ArchiverError, PartialError
 
@@ -31,8 +32,8 @@ def command(session: Session, accounts: tuple[str, ...], repair: bool, as_json: 
     again, set aside in quarantine or taken in, messages indexed.
     """
     archive = session.archive()
-    with session.stoppable():
-        result = archive.verify(accounts, repair=repair)
+    with session.stoppable(), meter(quiet=as_json) as progress:
+        result = archive.verify(accounts, repair=repair, advance=progress.read)
     if as_json:
         print_json(result)
     else:

@@ -112,6 +112,12 @@ class TestProgress:
         assert summary[0].startswith("work: 300 new messages, ")
         assert summary[1:] == ["  INBOX: 300 new messages", "indexed 300 messages"]
 
+    def test_of_verify(self, library: Home) -> None:
+        code, text = library.terminal("verify")
+        assert code == 0 and re.search(r"read .*34 files .*kB", STYLE.sub("", text))
+        assert plain(text)[-1].endswith(" 33 of 33 documents indexed: 0 differences")
+        assert CURSOR_HIDDEN not in library.terminal("verify", "--json")[1]
+
     def test_without_a_terminal_there_is_none(self, slow: Home) -> None:
         result = slow.run("sync")
         assert result.code == 0 and result.err == ""
