@@ -679,4 +679,5 @@ class TestFolders:
 
 
 def fetched(connection: Connection, *uids: int) -> list[bytes]:
-    return [m.wire for m in connection.fetch(uids) if isinstance(m, Fetched)]
+    found = [m.wire for m in connection.fetch(uids) if isinstance(m, Fetched)]
+    return [wire for wire in found if isinstance(wire, bytes)]

@@ -45,7 +45,12 @@ def inbox(server: ScriptedServer, log_in: Connect) -> Connection:
 
 def bodies(connection: Connection, uids: range | list[int] = range(1, 11)) -> dict[int, bytes | str]:
     """UID -> content, or the reason why there is none."""
-    return {m.uid: m.wire if isinstance(m, Fetched) else m.reason for m in connection.fetch(list(uids))}
+    found: dict[int, bytes | str] = {}
+    for message in connection.fetch(list(uids)):
+        content = message.wire if isinstance(message, Fetched) else message.reason
+        assert isinstance(content, (bytes, str))
+        found[message.uid] = content
+    return found
 
 
 def asks_for_bodies(command: Command) -> bool:
