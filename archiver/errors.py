@@ -9,6 +9,7 @@
     ├── ServerError                               an IMAP or SMTP server, or the way to it
     │   ├── ConnectError                 exit 75  cannot connect; transient
     │   ├── ConnectionLostError          exit 75  the line died or the server fell silent; transient
+    │   │   └── ExpiredError             exit 75  the login is no longer good; transient
     │   ├── UnavailableError             exit 75  the server says: not now; transient
     │   ├── TlsError                              certificate refused, STARTTLS not offered
     │   ├── LoginError                            credentials refused
@@ -113,6 +114,10 @@ class ConnectionLostError(ServerError):
 
     exit_code = 75
     transient = True
+
+
+class ExpiredError(ConnectionLostError):
+    """The server wants to have the session's login anew: a token or the session itself has expired."""
 
 
 class UnavailableError(ServerError):

@@ -24,6 +24,7 @@ from archiver.store.reader import Reader
 from archiver.store.records import Spot
 
 if TYPE_CHECKING:
+    from archiver.imap import Connection
     from archiver.indexer import IndexReport
     from archiver.message import Message
     from archiver.pull import AccountReport, Progress
@@ -198,13 +199,23 @@ class Archive:
         from archiver.imap import connect
         from archiver.pull import pull
 
+        def open_one() -> AbstractContextManager[Connection]:
+            return connect(account.imap, self._secret(account))
+
         with self._lock(f"account-{account.name}", "sync"), Ledger(self.root) as ledger:
             other = ledger.identify(account.name, account.imap.host, account.imap.user)
             ledger.started(account.name, time.time())
             try:
-                with connect(account.imap, self._secret(account)) as connection:
+                with open_one() as connection:
                     report = pull(
-                        account, connection, ledger, only=folders, progress=progress, stop=self.stop
+                        account,
+                        connection,
+                        ledger,
+                        only=folders,
+                        progress=progress,
+                        stop=self.stop,
+                        hire=open_one,
+                        connections=account.imap.connections,
                     )
             except ArchiverError as exc:
                 exc.account = exc.account or account.name

@@ -6,17 +6,20 @@ imapclient makes the connection and does STARTTLS; what follows is asked and rea
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from archiver import trust
 from archiver.config import ImapServer
-from archiver.errors import FolderError, ServerError
+from archiver.config.structs import is_loopback
+from archiver.errors import FolderError, LoginError, ServerError
 from archiver.imap import listing
 from archiver.imap.errors import translate
 from archiver.imap.exchange import Exchange
 from archiver.imap.fetch import fetch, listed_in, vanished_in
+from archiver.imap.idle import RENEW, Idle, Notify
 from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
 from archiver.imap.stream import Stream
@@ -31,11 +34,31 @@ _PIPELINE = 50
 
 
 @contextmanager
-def connect(server: ImapServer, password: Callable[[], str]) -> Iterator[Connection]:
-    """A logged-in connection, closed at the end. `password` is asked for only once the line is trusted.
+def connect(server: ImapServer, credential: Callable[[], str]) -> Iterator[Connection]:
+    """A logged-in connection, closed at the end. `credential` gives the password or token.
 
-    Raises ConnectError, TlsError, LoginError, UnavailableError, or ConnectionLostError.
+    It is asked only once the line is trusted; and once more, on a new line, for another token when the
+    first is refused: they last an hour or so. Raises ConnectError, TlsError, LoginError, UnavailableError,
+    or ConnectionLostError.
     """
+    told: list[str] = []
+
+    def ask() -> str:
+        told.append(credential())
+        return told[0]
+
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(_logged_in(server, ask))
+        except LoginError:
+            if not server.token or not told or (fresh := credential()) == told[0]:
+                raise
+            connection = stack.enter_context(_logged_in(server, lambda: fresh))
+        yield connection
+
+
+@contextmanager
+def _logged_in(server: ImapServer, credential: Callable[[], str]) -> Iterator[Connection]:
     import imapclient
 
     name = f"{server.host}:{server.port}"
@@ -49,9 +72,14 @@ def connect(server: ImapServer, password: Callable[[], str]) -> Iterator[Connect
         with translate(name):
             secure(client, server, context)
             exchange = Exchange(Stream(client.socket()), name)
-            capabilities = log_in(client, exchange, server.user, password())
+            capabilities = log_in(client, exchange, server, credential)
             identity = introduce(exchange) if "ID" in capabilities else ""
+            compress = server.compress if "COMPRESS=DEFLATE" in capabilities else "off"
+            if compress == "on":
+                exchange.compress()
         connection = Connection(client, exchange, capabilities, identity)
+        # To this machine itself nothing is gained, whatever it measures.
+        connection.may_compress = compress == "auto" and not is_loopback(server.host)
         yield connection
         connection.log_out()
     finally:
@@ -74,8 +102,10 @@ class Connection:
         self.capabilities = capabilities
         self.identity = identity
         self.tells_changes = False
+        # Seconds, of the quickest EXAMINE so far.
+        self.round_trip = float("inf")
         self._statuses: dict[str, Status] = {}
-        self._may_compress = False
+        self.may_compress = False
 
     def has(self, capability: str) -> bool:
         return capability in self.capabilities
@@ -164,6 +194,7 @@ class Connection:
         exists = 0
         changed: list[Listed] = []
         vanished: list[tuple[int, int]] = []
+        begun = time.monotonic()
         with translate(self._exchange.server):
             for line in self._exchange.ask(b"EXAMINE %b%b" % (quoted(mailbox.raw), option)):
                 if match := _EXISTS.match(line.text):
@@ -175,6 +206,7 @@ class Connection:
             if not self._exchange.ok(line):
                 self._exchange.go_on_after(line)
                 raise FolderError(f"cannot be opened: {self._exchange.words(line)}", folder=mailbox.name)
+        self.round_trip = min(self.round_trip, time.monotonic() - begun)
         same = known is not None and codes.get(b"UIDVALIDITY") == known[0]
         return Selected(
             exists,
@@ -204,7 +236,20 @@ class Connection:
     def fetch(self, uids: Sequence[int], receive: Receive | None = None) -> Iterator[Fetched | Failed]:
         """Whole messages of the examined mailbox, as they arrive; see `archiver.imap.fetch`."""
         with translate(self._exchange.server):
-            yield from fetch(self._exchange, uids, receive, may_compress=self._may_compress)
+            yield from fetch(self._exchange, uids, receive, may_compress=self.may_compress)
+
+    def idle(self, mailbox: Mailbox, renew: float = RENEW) -> Idle:
+        """Examine a mailbox and hear of what changes there; begun. FolderError when the server will not."""
+        exists = self.examine(mailbox).exists
+        idle = Idle(self._exchange, mailbox.raw, exists, flags=self.has("CONDSTORE"), renew=renew)
+        idle.begin()
+        return idle
+
+    def notify(self, renew: float = RENEW) -> Notify:
+        """Hear of what changes in every mailbox; begun. FolderError when the server will not."""
+        notify = Notify(self._exchange, flags=self.has("CONDSTORE"), renew=renew)
+        notify.begin()
+        return notify
 
     def log_out(self) -> None:
         """Say good-bye; nobody waits for the answer, and what goes wrong with it no longer matters."""

@@ -13,6 +13,7 @@ from archiver.errors import (
     ArchiverError,
     ConnectError,
     ConnectionLostError,
+    ExpiredError,
     LoginError,
     ProtocolError,
     ServerError,
@@ -26,6 +27,14 @@ _NOTHING_NOW = r"\[(OVERQUOTA|THROTTLED)\b|not connected|too many|rate limit|bac
 _NOT_THIS_NOW = r"\[(UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\b|try again|temporar"
 _LATER = re.compile(f"{_NOTHING_NOW}|{_NOT_THIS_NOW}", re.IGNORECASE)
 _NOTHING = re.compile(_NOTHING_NOW, re.IGNORECASE)
+# What ends a session whose token has expired (RFC 5530, 3; Gmail; Microsoft 365).
+_EXPIRED = re.compile(
+    r"\[(AUTHENTICATIONFAILED|EXPIRED)\b|AccessToken"
+    r"|\b(session|token|credentials?|login|authentication)"
+    r" (is |has |was |has been )?(expired|invalidated|revoked)"
+    r"|\blog ?in again|\bre-?authenticate",
+    re.IGNORECASE,
+)
 _BACKOFF = re.compile(r"Suggested Backoff Time: (\d+) milliseconds", re.IGNORECASE)
 
 
@@ -76,8 +85,10 @@ def explain(exc: Exception, server: str) -> ServerError:
 
 
 def refusal(text: str, server: str, *, login: bool = False) -> ServerError:
-    """What a NO or BAD means: a server that is busy, a login that is wrong, or neither."""
+    """What a NO or BAD means: a login that is wrong or no longer good, a server that is busy, or neither."""
     text = one_line(text)
+    if not login and _EXPIRED.search(text):
+        return _expired(text, server)
     if _LATER.search(text):
         backoff = _BACKOFF.search(text)
         wait = int(backoff[1]) / 1000 if backoff else None
@@ -92,14 +103,20 @@ def refusal(text: str, server: str, *, login: bool = False) -> ServerError:
 
 def stops_all(text: str) -> bool:
     """Whether a NO or BAD is about the whole session: whatever is asked for next is refused as well."""
-    return _NOTHING.search(text) is not None
+    return _NOTHING.search(text) is not None or _EXPIRED.search(text) is not None
 
 
 def bye(text: str, server: str) -> ServerError:
     text = one_line(text)
+    if _EXPIRED.search(text):
+        return _expired(text, server)
     if _LATER.search(text):
         return UnavailableError(f"{server} says: {text}", hint="try again later")
     return ConnectionLostError(f"{server} closed the connection{': ' + text if text else ''}")
+
+
+def _expired(text: str, server: str) -> ExpiredError:
+    return ExpiredError(f"{server} wants a new login: {text}", hint="the next run logs in anew")
 
 
 def one_line(text: str) -> str:

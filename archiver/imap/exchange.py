@@ -66,6 +66,12 @@ class Exchange:
         """A tagged answer without its tag."""
         return self._said(tagged.text.split(b" ", 1)[1]).strip()[:200]
 
+    def said(self, text: str) -> str:
+        """A server's words without what is hidden."""
+        for secret in self.hidden:
+            text = text.replace(secret, "***")
+        return text
+
     def insist(self, tagged: Line) -> None:
         """Nothing after an OK; after NO or BAD the error that it means."""
         if not self.ok(tagged):
@@ -77,7 +83,4 @@ class Exchange:
             raise refusal(self.words(tagged), self.server)
 
     def _said(self, text: bytes) -> str:
-        said = text.decode("utf-8", "replace")
-        for secret in self.hidden:
-            said = said.replace(secret, "***")
-        return said
+        return self.said(text.decode("utf-8", "replace"))

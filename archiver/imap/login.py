@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import re
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from archiver import trust
 from archiver.config import ImapServer
-from archiver.errors import LoginError, TlsError, UsageError
+from archiver.errors import ExpiredError, LoginError, TlsError
+from archiver.imap import sasl
 from archiver.imap.errors import one_line, refusal
 from archiver.imap.exchange import Exchange
 from archiver.imap.names import quoted
@@ -44,43 +46,78 @@ def _start_tls(client: Any, server: ImapServer, context: Any) -> None:
         ) from exc
 
 
-def log_in(client: Any, exchange: Exchange, user: str, password: str) -> tuple[str, ...]:
-    """AUTHENTICATE PLAIN (RFC 4616) where the server has it, else LOGIN; the capabilities from then on.
+def log_in(
+    client: Any, exchange: Exchange, server: ImapServer, credential: Callable[[], str]
+) -> tuple[str, ...]:
+    """Log in with the best mechanism that both sides have; the capabilities from then on.
 
-    LoginError when refused, UnavailableError when refused for now.
+    `credential` gives the password or token, and is asked only where the server takes one. LoginError when
+    refused, UnavailableError when refused for now.
     """
-    plain = _chosen(client, exchange.server, user, password)
-    whole = base64.b64encode(f"\0{user}\0{password}".encode())
-    # Some servers repeat what they refuse.
-    escaped = password.replace("\\", r"\\").replace('"', r"\"")
-    exchange.hidden = (whole.decode(), escaped, password)
-    # The answer with the question saves a round trip (RFC 4959).
-    at_once = plain and client.has_capability("SASL-IR")
-    command = b"AUTHENTICATE PLAIN" if plain else b"LOGIN %b %b" % (quoted(user), quoted(password))
-    capabilities: tuple[str, ...] = ()
-    for line in exchange.ask(command + b" " + whole if at_once else command):
-        if plain and line.text.startswith(b"+"):
-            exchange.raw(whole)
-        capabilities = _capabilities(line) or capabilities
-    if not exchange.ok(line):
-        raise refusal(exchange.words(line), exchange.server, login=True)
+    if client._imap.state == "AUTH":
+        raise LoginError(f"{exchange.server} greets with PREAUTH: whose mailbox this is cannot be known")
+    mechanism = sasl.choose(server, exchange.server, client.has_capability)
+    try:
+        if mechanism:
+            at_once = mechanism != "LOGIN" and client.has_capability("SASL-IR")
+            capabilities = _authenticate(exchange, mechanism, server, credential(), at_once)
+        else:
+            capabilities = _plain_login(exchange, server, credential())
+    except ExpiredError as exc:
+        raise LoginError(exc.message, hint=_advice(server)) from exc  # a BYE in place of a NO
     exchange.hidden = ()
     return capabilities or _asked_capabilities(exchange)
 
 
-def _chosen(client: Any, server: str, user: str, password: str) -> bool:
-    """Whether to use AUTHENTICATE PLAIN; errors for a login that cannot be tried."""
-    if client._imap.state == "AUTH":
-        raise LoginError(f"{server} greets with PREAUTH: whose mailbox this is cannot be known")
-    if any(c in user + password for c in "\r\n\0"):
-        raise UsageError("a user or password with a line break or NUL cannot be sent to a server")
-    if client.has_capability("AUTH=PLAIN"):
-        return True
-    if client.has_capability("LOGINDISABLED"):
-        raise LoginError(f"{server} allows no login here", hint="use security: tls or starttls")
+def _authenticate(
+    exchange: Exchange, mechanism: str, server: ImapServer, word: str, at_once: bool
+) -> tuple[str, ...]:
+    left = deque(sasl.encoded(answer) for answer in sasl.answers(mechanism, server, word))
+    # Some servers repeat what they refuse.
+    exchange.hidden = (*(answer.decode() for answer in left if answer not in sasl.HARMLESS), word)
+    command = b"AUTHENTICATE " + mechanism.encode()
+    if at_once:
+        # The answer with the question saves a round trip (RFC 4959).
+        command += b" " + left.popleft()
+    capabilities: tuple[str, ...] = ()
+    reason = ""
+    for line in exchange.ask(command):
+        if line.text.startswith(b"+"):
+            if mechanism in sasl.WITH_TOKEN and len(left) == 1:
+                reason = exchange.said(sasl.why(line.text[1:]))
+            exchange.raw(left.popleft() if left else b"*")
+        capabilities = _capabilities(line) or capabilities
+    _insist(exchange, line, server, reason)
+    return capabilities
+
+
+def _plain_login(exchange: Exchange, server: ImapServer, password: str) -> tuple[str, ...]:
+    user = server.user
     if not (user + password).isascii():
-        raise LoginError(f"{server} takes no letters beyond ASCII in user and password")
-    return False
+        raise LoginError(f"{exchange.server} takes no letters beyond ASCII in user and password")
+    exchange.hidden = (quoted(password)[1:-1].decode(), password)
+    capabilities: tuple[str, ...] = ()
+    for line in exchange.ask(b"LOGIN %b %b" % (quoted(user), quoted(password))):
+        capabilities = _capabilities(line) or capabilities
+    _insist(exchange, line, server)
+    return capabilities
+
+
+def _insist(exchange: Exchange, tagged: Line, server: ImapServer, reason: str = "") -> None:
+    """Nothing after an OK; after NO or BAD what it means, with the reason the server gave before."""
+    if exchange.ok(tagged):
+        return
+    said = exchange.words(tagged)
+    error = refusal(f"{said} ({reason})" if reason else said, exchange.server, login=True)
+    if isinstance(error, LoginError):
+        error.hint = _advice(server)
+    raise error
+
+
+def _advice(server: ImapServer) -> str:
+    if server.token:
+        return "the token has expired, or is for another user or purpose: get a new one"
+    return "check user and password; some providers want an app password"
 
 
 def _capabilities(line: Line) -> tuple[str, ...]:

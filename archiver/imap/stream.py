@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import select
 import socket
+import ssl
 import zlib
 
 _CHUNK = 1 << 18
@@ -72,16 +72,49 @@ class Stream:
             missing -= len(parts[-1])
         return b"".join(parts)
 
-    def waits(self, seconds: float, wake: int = -1) -> bool:
-        """Whether there is something to read within `seconds`; sooner False when `wake` (a descriptor) is."""
-        if self._at < len(self._data) or (self._inflate and self._inflate.unconsumed_tail):
-            return True
+    # For who listens without waiting
+
+    @property
+    def timeout(self) -> float:
+        """How long the server may be silent when something is expected of it, in seconds."""
+        return self._socket.gettimeout() or 0.0
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def holds_line(self) -> bool:
+        """Whether `readline` would give a whole line without asking the socket."""
+        return self._data.find(b"\n", self._at) >= 0
+
+    def holds_more(self) -> bool:
+        """Whether `take` would find something though the descriptor is not readable."""
         pending = getattr(self._socket, "pending", None)
-        if pending and pending():
-            return True
-        watched = [self._socket.fileno()] + ([wake] if wake >= 0 else [])
-        ready, _, _ = select.select(watched, [], [], max(seconds, 0))
-        return self._socket.fileno() in ready
+        return bool(pending and pending()) or bool(self._inflate and self._inflate.unconsumed_tail)
+
+    def take(self) -> bool:
+        """Take in what has come and wait for nothing; False at the end of the stream, or of all patience."""
+        if len(self._data) - self._at > _MAX_LINE:
+            return False
+        timeout = self._socket.gettimeout()
+        self._socket.settimeout(0)
+        try:
+            more = self._receive()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True  # nothing, or nothing but records of TLS itself
+        finally:
+            self._socket.settimeout(timeout)
+        self._data, self._at = self._data[self._at :] + more, 0
+        return bool(more)
+
+    def keep_alive(self, seconds: int) -> None:
+        """Let the kernel find out within about twice so many seconds that nobody is there any more."""
+        settings = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+        # Not every system has a name for each of these.
+        for name, value in (("TCP_KEEPIDLE", seconds), ("TCP_KEEPINTVL", seconds // 4), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, name):
+                settings.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+        for setting in settings:
+            self._socket.setsockopt(*setting)
 
     def _receive(self) -> bytes:
         """What comes next, at most about _CHUNK bytes, whatever a compressed stream swells to."""
