@@ -130,6 +130,11 @@ class Session:
     def send(self, data: bytes) -> None:
         self.connection.sendall(data)
 
+    def ask(self, challenge: bytes) -> bytes:
+        """Send a challenge (`+ ...`, as it is) and wait: the client's line in answer, without its end."""
+        self.send(b"+ " + challenge + b"\r\n")
+        return self._input.readline().rstrip(b"\r\n")
+
     def run(self) -> None:
         with contextlib.suppress(HangUpError, OSError):
             if self.server.context and not self.server.starttls:
