@@ -4,12 +4,14 @@
         ...                                                                   # connect to proxy.port
     print(proxy.round_trips, proxy.bytes_up, proxy.bytes_down)
 
-No loss, no jitter. All connections share one line; each direction has the whole rate.
+No loss, no jitter, no slow start. All connections share one line; each direction has the whole rate, and a
+connection takes as long to open as TCP's handshake would.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import socket
 import threading
@@ -20,6 +22,9 @@ from typing import Self
 HOST = "127.0.0.1"
 CHUNK = 64 * 1024
 IN_FLIGHT = 4096  # chunks under way in one direction of a connection; then the sender must wait
+# Seconds of traffic that wait before a full line, as in a router's buffer: a sender that wakes up a little
+# late leaves no gap on the line.
+BUFFER = 0.02
 
 
 class Line:
@@ -43,7 +48,8 @@ class Line:
 class Proxy:
     """Forwards a free loopback port to `target`; `close` cuts every connection.
 
-    round_trips: how often, over all connections, the client spoke after the server had.
+    round_trips: how often, over all connections, the client spoke after it had heard the server. The opening
+    of a connection is none.
     """
 
     host = HOST
@@ -57,6 +63,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
+        self._closing = threading.Event()
         self._listener = socket.create_server((HOST, 0))
         self._spawn(self._accept)
 
@@ -72,6 +79,7 @@ class Proxy:
                     each.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self._closing.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
@@ -97,49 +105,34 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                self._connect(client)
+                self._spawn(self._connect, client)
 
     def _connect(self, client: socket.socket) -> None:
+        # SYN, its answer and its acknowledgement cross the line before the server has a connection.
+        self._closing.wait(3 * self.up.delay)
         try:
             server = socket.create_connection(self.target)
         except OSError:
             client.close()
             return
-        for each in (client, server):
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._sockets += [client, server]
+            if self._closing.is_set():
+                return
+        for each in (client, server):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         turn = Turn()
         for source, sink, line, upwards in (
             (client, server, self.up, True),
             (server, client, self.down, False),
         ):
             chunks: queue.Queue[tuple[float, bytes]] = queue.Queue(IN_FLIGHT)
-            self._spawn(self._take, source, chunks, line, turn, upwards)
-            self._spawn(deliver, chunks, sink)
+            count = functools.partial(self._count, turn, upwards)
+            self._spawn(take, source, chunks, line, count if upwards else ignore)
+            self._spawn(deliver, chunks, sink, ignore if upwards else count)
 
-    def _take(
-        self,
-        source: socket.socket,
-        chunks: queue.Queue[tuple[float, bytes]],
-        line: Line,
-        turn: Turn,
-        upwards: bool,
-    ) -> None:
-        """Read one side at the line's rate and tell each chunk when to arrive; b"" is the end."""
-        data = b"?"
-        while data:
-            try:
-                data = source.recv(CHUNK)
-            except OSError:
-                data = b""
-            if data:
-                self._count(len(data), turn, upwards)
-            departure = line.depart(len(data))
-            wait_until(departure)
-            chunks.put((departure + line.delay, data))
-
-    def _count(self, size: int, turn: Turn, upwards: bool) -> None:
+    def _count(self, turn: Turn, upwards: bool, size: int) -> None:
+        """Note what passes the client's end of the line: the client answers only what it has heard."""
         with self._lock:
             if upwards:
                 self.bytes_up += size
@@ -155,12 +148,40 @@ class Turn:
     client = False
 
 
-def deliver(chunks: queue.Queue[tuple[float, bytes]], sink: socket.socket) -> None:
+def ignore(size: int) -> None:
+    pass
+
+
+def take(
+    source: socket.socket,
+    chunks: queue.Queue[tuple[float, bytes]],
+    line: Line,
+    count: Callable[[int], None],
+) -> None:
+    """Read one side at the line's rate and tell each chunk when to arrive; b"" is the end."""
+    data = b"?"
+    while data:
+        try:
+            data = source.recv(CHUNK)
+        except OSError:
+            data = b""
+        if data:
+            count(len(data))
+        departure = line.depart(len(data))
+        wait_until(departure - BUFFER)
+        chunks.put((departure + line.delay, data))
+
+
+def deliver(
+    chunks: queue.Queue[tuple[float, bytes]], sink: socket.socket, count: Callable[[int], None]
+) -> None:
     """Write what arrives, when it arrives; keep reading when the sink is gone, so that nobody blocks."""
     data = b"?"
     while data:
         arrival, data = chunks.get()
         wait_until(arrival)
+        if data:
+            count(len(data))
         with contextlib.suppress(OSError):
             if data:
                 sink.sendall(data)
