@@ -125,6 +125,8 @@ class _Post:
         if connection.has("NOTIFY") and self._notify(connection):
             return
         if connection.has("IDLE"):
+            if not chosen:
+                self.state = "polling: no folder is chosen"
             if len(chosen) > self._lines:
                 chosen = _by_interest(chosen, connection)
             self._idle(connection, chosen, connect, lasting)

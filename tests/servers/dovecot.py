@@ -205,15 +205,32 @@ class Dovecot:
         for _ in range(5):
             self.port, self.tls_port = free_ports(2)
             self._config.write_text(configuration(self), encoding="utf-8")
-            # Should this process be killed, the kernel ends the server too.
-            command = ["setpriv", "--pdeathsig", "KILL", program("dovecot"), "-F", "-c", str(self._config)]
-            self._process = subprocess.Popen(
-                command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            )
-            if answers(self._process, self.port):
+            if not (said := self._start()):
                 return
-            said = self._end(self._process)
         raise RuntimeError(f"Dovecot does not start: {said}\n{self.log()[-2000:]}")
+
+    def _start(self) -> str:
+        """Nothing when it answers, else what it said when it ended."""
+        # Should this process be killed, the kernel ends the server too.
+        command = ["setpriv", "--pdeathsig", "KILL", program("dovecot"), "-F", "-c", str(self._config)]
+        process = subprocess.Popen(
+            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        if answers(process, self.port):
+            self._process = process
+            return ""
+        return self._end(process) or "nothing"
+
+    def halt(self) -> None:
+        """Kill the server and all its sessions; the mail stays, for `resume`."""
+        assert self._process is not None
+        self._end(self._process)
+        self._process = None
+
+    def resume(self) -> None:
+        """Start again after `halt`, on the same ports."""
+        if said := self._start():
+            raise RuntimeError(f"Dovecot does not start again: {said}\n{self.log()[-2000:]}")
 
     def stop(self) -> None:
         """End the server and all its sessions, and remove its directory."""
