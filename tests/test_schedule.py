@@ -314,7 +314,7 @@ class TestFailures:
 
         def delay(failures: int, suggested: float | None) -> float:
             asked.append((failures, suggested))
-            return 0.2 * 2.0**failures
+            return 0.05 * 2.0**failures
 
         with running(every(home, 3600), delay=delay) as run:
             run.says("work: trying again in")

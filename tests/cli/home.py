@@ -157,6 +157,8 @@ class Home:
                     seen += data
                     text = seen.decode(errors="replace")
                     for asked in [asked for asked in waiting if asked in text]:
+                        # A key that comes before the program reads is not seen to interrupt its reading.
+                        time.sleep(0.2)
                         os.write(ours, waiting.pop(asked).encode())
                     meanwhile(process, text)
             except BaseException:

@@ -92,7 +92,7 @@ class TestConnecting:
     ) -> None:
         server = shown(certificate)
         home = trusting(server, fingerprint="ab" * 32)
-        fails(home, ["sync"], 1, "another fingerprint", certificate.fingerprint)
+        fails(home, ["sync"], 1, "fingerprint", certificate.fingerprint)
         assert not LOGINS & set(server.names())
 
     def test_starttls_not_offered(self, trusting: Callable[..., Home], scripted: Scripted) -> None:
