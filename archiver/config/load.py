@@ -13,7 +13,16 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 import msgspec
 import yaml
 
-from archiver.config.structs import Account, Config, Duration, SecretSource, Server, Size
+from archiver.config.structs import (
+    CONNECTIONS,
+    Account,
+    Config,
+    Duration,
+    ImapServer,
+    SecretSource,
+    Server,
+    Size,
+)
 from archiver.errors import ConfigError
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -244,6 +253,8 @@ class _Decoder:
         if not isinstance(value, dict):
             self.problem(path, f"expected a mapping with {', '.join(fields)}; got {_describe(value)}")
             return None
+        if issubclass(kind, Server) and "preset" in value:
+            value = self.with_preset(value, kind, path)
         for key in value.keys() - fields.keys():
             import difflib
 
@@ -267,6 +278,28 @@ class _Decoder:
         for key, text in getattr(result, "problems", tuple)():
             self.problem((*path, key) if key else path, text)
         return result
+
+    def with_preset(self, value: dict[str, Any], kind: type[Server], path: Path_) -> dict[str, Any]:
+        """What is written, and what the preset says of the rest; a problem when there is no such preset."""
+        from archiver import presets
+
+        name = str(value["preset"]) if isinstance(value["preset"], str | int) else ""  # 163 is a number
+        preset = presets.find(name)
+        if preset is None:
+            near = presets.nearest(name)
+            known = ", ".join(each.name for each in presets.PRESETS)
+            self.problem(
+                (*path, "preset"), f"unknown; {f'did you mean {near}?' if near else f'known here: {known}'}"
+            )
+            return {**value, "preset": None, "host": "unknown"}
+        host, port, security = preset.imap if kind is ImapServer else preset.smtp
+        given: dict[str, Any] = {"host": host, "security": security}
+        if value.get("security", security) == security:
+            given["port"] = port
+        if kind is ImapServer:
+            given["connections"] = min(CONNECTIONS, preset.connections or CONNECTIONS)
+            given["daily_bytes"] = preset.daily_bytes and Size(preset.daily_bytes)
+        return {**given, **value, "preset": name}
 
     def check_files(self, config: Config) -> None:
         servers: list[tuple[Path_, Server]] = [

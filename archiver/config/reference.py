@@ -40,7 +40,7 @@ One YAML file. It is looked for as `--config FILE`, then `$ARCHIVER_CONFIG`, the
 `$XDG_CONFIG_HOME/archiver/config.yaml` (`~/.config/archiver/config.yaml`). Relative paths in it start at the
 file's own directory, `~` is your home. `archiver check` validates it and shows every problem at once;
 `archiver check --connect` tries every login too. The `config.yaml` that comes with the program is a complete
-example.
+example, and [providers](providers.md) has what to write for well-known ones.
 
 This page is made from the program's own definitions.
 """

@@ -18,6 +18,7 @@ _DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhdw])\s*")
 _LONGEST = 520 * _UNITS["w"]
 _SIZE = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([KMGT])i?B?\s*", re.IGNORECASE)
 _SMALLEST_BUDGET = 1 << 20
+CONNECTIONS = 3
 
 
 class Duration(float):
@@ -43,6 +44,8 @@ class Size(int):
 
     @classmethod
     def parse(cls, text: object) -> Size:
+        if isinstance(text, Size):
+            return text
         match = _SIZE.fullmatch(text) if isinstance(text, str) else None
         if not match:
             raise ValueError("expected a size such as 500M or 2G")
@@ -81,7 +84,11 @@ class SecretSource(Struct, frozen=True, forbid_unknown_fields=True):
 class Server(Struct, frozen=True, kw_only=True):
     """What IMAP and SMTP servers have in common."""
 
-    host: Annotated[str, Meta(min_length=1, description="name or address of the server")]
+    preset: Annotated[
+        str | None,
+        Meta(description="a provider of [the table](providers.md): it fills in what is not written here"),
+    ] = None
+    host: Annotated[str, Meta(min_length=1, description="name or address of the server; a preset has it")]
     security: Annotated[
         Security,
         Meta(
@@ -148,7 +155,7 @@ class ImapServer(Server, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Port = 0
     connections: Annotated[
         int, Meta(ge=1, le=20, description="connections at once, at most; fewer where the server wants fewer")
-    ] = 3
+    ] = CONNECTIONS
     compress: Annotated[
         Compress,
         Meta(description="COMPRESS=DEFLATE; `auto`: where the line is slower than compressing"),

@@ -72,7 +72,7 @@ def account(lines: str) -> str:
 class TestAccepted:
     def test_the_example_at_the_top_of_the_project(self) -> None:
         config = load(PROJECT / "config.yaml")
-        assert set(config.accounts) == {"work", "home"}
+        assert set(config.accounts) == {"work", "web", "home"}
         assert config.accounts["work"].schedule is not None
         assert config.accounts["work"].schedule.every == Duration(900)
         assert config.accounts["work"].folders.exclude == ("\\Junk", "\\Trash", "Lists/*")
