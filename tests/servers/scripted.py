@@ -255,7 +255,8 @@ class ScriptedServer:
         self._listener.close()
         for session, thread in self._sessions:
             with contextlib.suppress(OSError):
-                session.connection.shutdown(socket.SHUT_RDWR)
+                # Not SSLSocket's own: it would let the session read what is still encrypted as commands.
+                socket.socket.shutdown(session.connection, socket.SHUT_RDWR)
             thread.join()
 
     def __enter__(self) -> Self:
