@@ -19,6 +19,7 @@ from archiver.config.structs import (
     Config,
     Duration,
     ImapServer,
+    Schedule,
     SecretSource,
     Server,
     Size,
@@ -224,6 +225,8 @@ class _Decoder:
         if bare is SecretSource and isinstance(value, bool | int | float):
             self.problem(path, "expected text; put it in quotes")
             return None
+        if bare is Schedule and value == "push":
+            return Schedule(push=True)
         if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
             return self.struct(value, bare, path)
         if get_origin(bare) is dict:

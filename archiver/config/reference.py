@@ -97,7 +97,8 @@ def _takes(hint: Any) -> tuple[str, str]:
     if hint is SecretSource:
         return "a mapping of one key, or a plain string", description or "where the password comes from"
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return "a mapping", description or (inspect.getdoc(hint) or "").split("\n")[0].rstrip(".")
+        takes = "a mapping, or `push`" if hint is Schedule else "a mapping"
+        return takes, description or (inspect.getdoc(hint) or "").split("\n")[0].rstrip(".")
     return names[hint], description
 
 

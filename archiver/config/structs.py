@@ -210,16 +210,30 @@ class Folders(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
-    """When `archiver run` syncs the account; exactly one of the two. Without it: only by hand."""
+    """When `archiver run` syncs the account: exactly one of every and cron, or push. Without it: by hand.
+
+    `schedule: push` is short for `schedule: {push: true}`.
+    """
 
     every: Annotated[Duration | None, Meta(description="time span between runs, at least 10s")] = None
     cron: Annotated[
         str | None, Meta(description="minute hour day month weekday, local time, as in crontab(5)")
     ] = None
+    push: Annotated[
+        bool,
+        Meta(
+            description="listen to the server (IDLE, NOTIFY) and pull when something changes; `every`, 15m "
+            "unless given, or `cron` is for the folders that cannot be listened to"
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.push and self.every is None and self.cron is None:
+            force_setattr(self, "every", Duration(900))
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if (self.every is None) == (self.cron is None):
-            yield "", "expected exactly one of every, cron"
+            yield "", f"expected exactly one of every, cron{'' if self.every else ', or push'}"
         if self.every is not None and self.every < 10:
             yield "every", "expected at least 10s"
         if self.cron is not None and not is_cron(self.cron):

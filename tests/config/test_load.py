@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.config import Config, Duration, SecretSource, find, load, parse, warnings
+from archiver.config import Config, Duration, Schedule, SecretSource, find, load, parse, warnings
 from archiver.errors import ArchiverError, ConfigError
 
 PROJECT = Path(__file__).parents[2]
@@ -308,7 +308,11 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("schedule", "expected"),
         [
-            ("{}", "schedule: expected exactly one of every, cron"),
+            ("{}", "schedule: expected exactly one of every, cron, or push"),
+            ("{push: false}", "schedule: expected exactly one of every, cron, or push"),
+            ("{push: yes please, every: 1h}", "schedule.push: expected true or false, got text"),
+            ("pull", "schedule: expected a mapping with every, cron, push; got a text"),
+            ("{push: true, every: 1s}", "schedule.every: expected at least 10s"),
             ("{every: 1m, cron: '* * * * *'}", "schedule: expected exactly one of every, cron"),
             ("{every: 9s}", "schedule.every: expected at least 10s"),
             ("{every: 15}", "schedule.every: expected a time span such as 30s, 15m, 2h or 1d"),
@@ -323,6 +327,20 @@ class TestProblems:
     def test_schedules(self, schedule: str, expected: str) -> None:
         found = problems(account(f"imap: {{host: h, user: u, password: x}}\nschedule: {schedule}"))
         assert found == [f"5: accounts.work.{expected}"]
+
+    @pytest.mark.parametrize(
+        ("schedule", "meant"),
+        [
+            ("push", Schedule(push=True, every=Duration(900))),
+            ("{push: true}", Schedule(push=True, every=Duration(900))),
+            ("{push: true, every: 1h}", Schedule(push=True, every=Duration(3600))),
+            ("{push: true, cron: '0 3 * * *'}", Schedule(push=True, cron="0 3 * * *")),
+            ("{every: 1h, push: false}", Schedule(every=Duration(3600))),
+        ],
+    )
+    def test_push(self, schedule: str, meant: Schedule) -> None:
+        text = account(f"imap: {{host: h, user: u, password: x}}\nschedule: {schedule}")
+        assert parse(text, Path("config.yaml")).accounts["work"].schedule == meant
 
     @pytest.mark.parametrize("host", ["imap.example.org", "10.0.0.1", "localhost.example.org", "::2"])
     def test_in_clear_only_to_this_machine(self, host: str) -> None:
