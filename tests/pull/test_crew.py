@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -202,6 +203,7 @@ class TestCrew:
             begun.append(n)
             if n == 3:
                 raise StoreError("no")
+            time.sleep(0.001)  # a job lets the others get a word in
             return n
 
         with self.crew() as crew, pytest.raises(StoreError, match="no"):
