@@ -31,15 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(session: Session, arguments: list[str]) -> int:
+    if not arguments:
+        bare = root.make_context("archiver", [], resilient_parsing=True)
+        _complain(*bare.get_help().splitlines())
+        return 2
     try:
         # Not root.main(): that one answers for closed pipes and other errors itself.
         with root.make_context("archiver", arguments, obj=session) as context:
             root.invoke(context)
         return 0
     except click.exceptions.Exit as exc:
-        return exc.exit_code
-    except click.exceptions.NoArgsIsHelpError as exc:
-        exc.show()
         return exc.exit_code
     except click.ClickException as exc:
         _usage(exc)
@@ -73,7 +74,8 @@ def _open_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            # The lowest free number, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         stream: Any = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
