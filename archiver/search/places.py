@@ -30,9 +30,9 @@ def compile(node: Node) -> tuple[str, tuple[object, ...]]:
         case Place("is", value):
             return _IS[value], ()
         case Place("account", value):
-            return "glob_folder(?, account)", (_pattern(value),)
+            return "glob_folder(?, account)", (value,)
         case Place("folder", value):
-            pattern = _pattern(value.rstrip("/"))
+            pattern = value.rstrip("/")
             return "(glob_folder(?, folder) OR glob_folder(?, folder))", (pattern, f"{pattern}/*")
     raise TypeError(f"not a predicate on places: {type(node).__name__}")
 
@@ -41,8 +41,3 @@ def _joined(word: str, parts: tuple[Node, ...]) -> tuple[str, tuple[object, ...]
     compiled = [compile(part) for part in parts]
     where = word.join(text for text, _ in compiled)
     return f"({where})", tuple(parameter for _, parameters in compiled for parameter in parameters)
-
-
-def _pattern(value: str) -> str:
-    """`[` is a character of folder names such as `[Gmail]/Sent`, not the start of a set."""
-    return value.replace("[", "[[]")

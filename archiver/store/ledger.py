@@ -168,22 +168,31 @@ class Ledger:
     # Accounts
 
     def identify(self, account: str, host: str, user: str) -> bool:
-        """Remember whose mailbox `account` is. Another host or user opens new epochs: True then.
+        """Remember whose mailbox `account` is. Another host or user opens new epochs: True when it did.
 
         A ledger that was rebuilt does not know whose it was, and takes the word of the first to come.
         """
-        row = self._rows("SELECT host, user FROM account WHERE name = ?", account)
-        if row and row[0] == (host, user):
+        before = self.account(account)
+        if before and (before.host, before.user) == (host, user):
             return False
         with self.transaction():
-            self._db.execute(
-                "INSERT INTO account (name, host, user) VALUES (?, ?, ?)"
-                " ON CONFLICT (name) DO UPDATE SET host = excluded.host, user = excluded.user",
-                (account, host, user),
-            )
-            if row:
-                self._db.execute("UPDATE folder SET uidvalidity = 0 WHERE account = ?", (account,))
-        return bool(row)
+            self._set_mailbox(account, host, user)
+            if not before:
+                return False
+            opened = self._db.execute("UPDATE folder SET uidvalidity = 0 WHERE account = ?", (account,))
+        return opened.rowcount > 0
+
+    def same_mailbox(self, account: str, host: str, user: str) -> None:
+        """Remember that the mailbox of `account` has another host or user now: no new epochs."""
+        with self.transaction():
+            self._set_mailbox(account, host, user)
+
+    def _set_mailbox(self, account: str, host: str, user: str) -> None:
+        self._db.execute(
+            "INSERT INTO account (name, host, user) VALUES (?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET host = excluded.host, user = excluded.user",
+            (account, host, user),
+        )
 
     def started(self, account: str, now: float) -> None:
         with self.transaction():
@@ -202,6 +211,10 @@ class Ledger:
         """Remember when the daemon means to run next, for `archiver status`."""
         with self.transaction():
             self._db.execute("UPDATE account SET next_run = ? WHERE name = ?", (next_run, account))
+
+    def account(self, name: str) -> AccountRow | None:
+        """What is known of an account; None before its first run."""
+        return next(iter(self._select(AccountRow, "account WHERE name = ?", name)), None)
 
     def accounts(self) -> list[AccountRow]:
         return self._select(AccountRow, "account ORDER BY name")
@@ -518,10 +531,13 @@ class Ledger:
 
 
 def glob_folder(pattern: str, name: str) -> bool:
-    """Whether a folder name fits a glob, letters of either case alike; `*` crosses hierarchy levels."""
+    """Whether a folder name fits a glob, letters of either case alike; `*` crosses hierarchy levels.
+
+    `[` is a letter as any other: folders are called `[Gmail]/Sent`.
+    """
     return _glob(pattern).match(name.casefold()) is not None
 
 
 @functools.lru_cache(maxsize=256)
 def _glob(pattern: str) -> re.Pattern[str]:
-    return re.compile(fnmatch.translate(pattern.casefold()))
+    return re.compile(fnmatch.translate(pattern.casefold().replace("[", "[[]")))

@@ -126,8 +126,6 @@ class User:
 
     def _prepare(self) -> None:
         version = self._version()
-        if version == 0 and self._rows("SELECT 1 FROM sqlite_master LIMIT 1"):
-            raise self._damaged("it is another program's database")
         if version > len(_MIGRATIONS):
             raise DamagedError(
                 f"{self.path} is of version {version}; this program knows versions up to {len(_MIGRATIONS)}",
@@ -138,6 +136,8 @@ class User:
         if version < len(_MIGRATIONS):
             # Two first runs at once: switching to WAL does not wait for the other by itself.
             with lock(self.root, "user", "prepare the user database"):
+                if self._version() == 0 and self._rows("SELECT 1 FROM sqlite_master LIMIT 1"):
+                    raise self._damaged("it is another program's database")
                 self._rows("PRAGMA journal_mode=WAL")
                 self._migrate()
 

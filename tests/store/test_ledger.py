@@ -642,3 +642,18 @@ def like(pattern: str, text: str) -> bool:
 )
 def test_globs_cross_levels_and_know_no_case(pattern: str, name: str, fits: bool) -> None:
     assert glob_folder(pattern, name) is fits
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("[Gmail]/Spam", "[Gmail]/Spam", True),
+        ("[gmail]/*", "[Gmail]/All Mail", True),
+        ("[Gmail]/Spam", "G/Spam", False),
+        ("Lists/*", "Lists/a/b", True),
+        ("inbox", "INBOX", True),
+        ("a?c", "abc", True),
+    ],
+)
+def test_globs_of_folder_names(pattern: str, name: str, fits: bool) -> None:
+    assert glob_folder(pattern, name) is fits

@@ -95,7 +95,7 @@ def read(folder: str, generation: int) -> Record:
         if version != FORMAT:
             raise DamagedError(f"the index has format {version}, this version reads {FORMAT}", hint=REBUILD)
         return msgspec.json.decode(data, type=Record)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedError("the record of the index cannot be read", hint=REBUILD) from error
 
 
