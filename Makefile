@@ -46,9 +46,9 @@ format: .venv/installed-dev ## put the code into the project's form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/installed ## pulling beside mbsync, searching beside notmuch
+bench: .venv/installed ## pulling beside mbsync, searching beside notmuch, each once
 	.ci/test-servers
-	.venv/bin/python -m bench.pull
+	.venv/bin/python -m bench.pull all --short
 	.venv/bin/python -m bench.search
 
 soak: .venv/installed-dev ## the tests again, with many more rounds of kills and random histories

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import common
+from bench import common, mail
 
 RUNS = 10
 SHOWN = 20  # hits asked for
@@ -50,14 +50,14 @@ def main() -> None:
 
 def fill(directory: Path) -> Path:
     """Pull and index the corpus; the configuration of the archive."""
-    with common.corpus_server() as (user, count):
-        config = common.archiver_config(user, directory, user.server.port)
-        environment = {common.PASSWORD_VARIABLE: user.password}
+    with mail.corpus() as corpus:
+        config = common.archiver_config(corpus.user, directory, corpus.user.server.port)
+        environment = {common.PASSWORD_VARIABLE: corpus.user.password}
         pull = common.measure(common.archiver(config, "sync", "--no-index"), environment=environment)
         index = common.measure(common.archiver(config, "sync"), environment=environment)
-    print(f"{count} messages")
-    print(f"  archiver sync --no-index {describe(pull, count)}")
-    print(f"  archiver sync, indexing  {describe(index, count)}")
+    print(f"{corpus.count} messages")
+    print(f"  archiver sync --no-index {describe(pull, corpus.count)}")
+    print(f"  archiver sync, indexing  {describe(index, corpus.count)}")
     return config
 
 
