@@ -1,7 +1,7 @@
 """Runs one command and prints what it took, as JSON: the child of `common.measure`.
 
-A process starts its life with its parent's peak memory on its account, so the parent must be a small one: this
-one imports little, and is run with `-I -S`.
+A process starts its life with its parent's peak memory on its account, so the parent must be small: this one
+imports little, and is run with `-I -S`.
 """
 
 import json
