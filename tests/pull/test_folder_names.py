@@ -71,7 +71,7 @@ class TestFolderNames:
         assert archive.pull(server.connect()).folders == []
         checks.converged(archive.root, server.messages())
         assert {path.name for path in tmp_path.iterdir()} == {"archive"}
-        assert {path.name.partition(".")[0] for path in archive.path.iterdir()} == {"mail", "ledger"}
+        assert {path.name.partition(".")[0] for path in archive.path.iterdir()} <= {"mail", "ledger", "locks"}
         names = {f.name for f in folders(archive)}
         assert names == set(server.folders)
 
