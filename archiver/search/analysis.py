@@ -18,7 +18,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
-from unicodedata import category, normalize
+from unicodedata import category, combining, normalize
 
 from archiver.search.positions import pack
 
@@ -76,6 +76,15 @@ _ascii_words = re.compile(f"[a-z0-9]{{1,{TERM_LIMIT}}}").findall
 _invisible = re.compile("[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+")
 _stroke = re.compile("[øđłħŧı]+")
 
+# Marks in a row that count, as in stream-safe text (UAX #15): putting n of them in order takes n² steps.
+_MARK_LIMIT = 30
+# What becomes a mark when normalised and is none by its class.
+_HIDDEN_MARKS = "\u0f73\u0f75\u0f81\uff9e\uff9f"
+_perhaps_mark = re.compile(
+    r"[^\w\s\x00-\u02ff\u2000-\u20cf\u2100-\u2cee\u3000-\u3029\uff01-\uff9d]|[\uff9e\uff9f]"
+)
+_perhaps_marks = re.compile(rf"(?:{_perhaps_mark.pattern}){{{_MARK_LIMIT + 1},}}")
+
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
@@ -97,11 +106,29 @@ def fold(text: str) -> str:
     """The text in the one form in which it is compared."""
     if text.isascii():
         return text.lower()
-    text = normalize("NFKC", _invisible.sub("", text)).casefold()
+    # A mark may become two, so what is cut before normalising is not short yet.
+    text = _few_marks(normalize("NFKC", _few_marks(_invisible.sub("", text)))).casefold()
     if text.isascii():
         return text
     text = normalize("NFC", _patterns()[2].sub("", normalize("NFD", text)))
     return _stroke.sub(lambda match: match[0].translate(_STROKES), text)
+
+
+def _few_marks(text: str) -> str:
+    """The text with no more than _MARK_LIMIT marks in a row; ordinary text is looked at only in samples."""
+    if not _perhaps_mark.search(text[_MARK_LIMIT :: _MARK_LIMIT + 1]):
+        return text
+    return _perhaps_marks.sub(lambda found: _cut(found[0]), text)
+
+
+def _cut(run: str) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in run:
+        marks = marks + 1 if combining(character) or character in _HIDDEN_MARKS else 0
+        if marks <= _MARK_LIMIT:
+            kept.append(character)
+    return "".join(kept)
 
 
 def terms(text: str) -> list[str]:

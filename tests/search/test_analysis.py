@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
+from unicodedata import combining, normalize
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from archiver.search.analysis import TERM_LIMIT, fold, positions, query_terms, terms
 from archiver.search.positions import count, pack, unpack
+from archiver.search.snippet import Wanted, snippet
 
 TABLE = {
     "Hello, World": ["hello", "world"],
@@ -98,6 +101,46 @@ def test_positions_keep_values_apart() -> None:
 def test_positions_are_packed_without_loss(listed: list[int]) -> None:
     assert unpack(pack(listed)) == listed
     assert count(pack(listed)) == len(listed)
+
+
+MARKS = [
+    "a" + "\u0301\u0316" * 50_000,
+    "か" + "\u0301\u0316" * 50_000,
+    "か" + "\uff9e\u0316" * 50_000,
+    "か" + "\u0f73\u0301" * 50_000,
+    "か" + "\u0301\u200d\u0316" * 50_000,
+    ("か" + "\u0344\u0316" * 40) * 1_000,
+]
+
+
+@pytest.mark.parametrize("text", MARKS, ids=lambda text: ascii(text[:4]))
+def test_marks_without_end_are_cut_in_linear_time(text: str) -> None:
+    """Putting this many into canonical order takes seconds, with every thread waiting."""
+    begun = time.process_time()
+    folded = fold(text)
+    assert time.process_time() - begun < 1
+    assert len(folded) <= 31 * text.count(text[0])
+    assert fold(folded) == folded
+
+
+@pytest.mark.parametrize("text", MARKS, ids=lambda text: ascii(text[:4]))
+def test_marks_without_end_in_a_snippet(text: str) -> None:
+    begun = time.process_time()
+    snippet(f"word {text}", (Wanted(("word",)),), 40)
+    assert time.process_time() - begun < 2
+
+
+def test_every_character_that_may_become_a_mark_is_counted() -> None:
+    for character in map(chr, range(0x110000)):
+        if combining(normalize("NFKD", character)[0]):
+            assert len(fold("か" + character * 99)) < 64, ascii(character)
+
+
+def test_a_few_marks_stay_in_order() -> None:
+    text = "か" + "\u0316" * 15 + "\u0301" * 15
+    assert fold(text) == text
+    assert fold("か" + "\u0301\u0316" * 15) == text
+    assert fold("—" * 50 + "か\u0301") == "—" * 50 + "か\u0301"
 
 
 ANY_SCRIPT = st.text(
