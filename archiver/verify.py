@@ -16,11 +16,14 @@ from archiver.store.ledger import Ledger
 from archiver.store.maildir import Name, disk_errors, files, fits, key_of, read_file, to_wire
 from archiver.store.records import Folder, Place
 
-Kind = Literal["missing", "damaged", "double", "unknown", "folder", "copy", "unindexed", "stray", "failed"]
+Kind = Literal[
+    "missing", "damaged", "unreadable", "double", "unknown", "folder", "copy", "unindexed", "stray", "failed"
+]
 # What `verify --repair` does about each.
 REMEDIES: dict[Kind, str] = {
     "missing": "link it from another copy, else fetch it again with the next sync",
     "damaged": "set the file aside in quarantine, then as missing",
+    "unreadable": "nothing: see to the disk, or to who may read the file, and verify again",
     "double": "set the second file of the message aside in quarantine",
     "unknown": "take the file into the ledger, or set it aside in quarantine when it is damaged",
     "folder": "take the folder into the ledger",
@@ -124,16 +127,18 @@ def _folder(
         ("missing", places[base], base) for base in sorted(places.keys() - found.keys())
     ]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for (place, _, file), (size, key) in zip(known, pool.map(_hash, known), strict=True):
+        for (place, _, file), (size, result) in zip(known, pool.map(_hash, known), strict=True):
             if stop():
                 pool.shutdown(cancel_futures=True)
                 raise InterruptedRun()
             report.files += 1
             report.bytes += size
             advance(report.files, report.bytes)
-            if key is None:
+            if isinstance(result, OSError):
+                lost.append(("unreadable", place, file))
+            elif result is None:
                 lost.append(("missing", place, place.file))
-            elif key != keys[place.document]:
+            elif result != keys[place.document]:
                 lost.append(("damaged", place, file))
     report.findings += [_lost(kind, folder, place, keys[place.document], path) for kind, place, path in lost]
     unknown = [found[base][1] for base in sorted(found.keys() - places.keys())]
@@ -156,20 +161,20 @@ def _listing(directory: str, places: dict[str, Place]) -> tuple[dict[str, tuple[
             continue
         place = places.get(base)
         expected = f"{base}:2,{place.flags if place else ''}"
-        first, second = sorted(
-            (found[base][1], file),
-            key=lambda each: (not _is_whole(each, name), not each.endswith(expected), each),
-        )
+        wholes = {each: _is_whole(each, name) for each in (found[base][1], file)}
+        first, second = sorted(wholes, key=lambda each: (not wholes[each], not each.endswith(expected), each))
         found[base] = name, first
-        doubles.append(second)
+        if wholes[second] is not None:
+            doubles.append(second)
     return found, doubles
 
 
-def _is_whole(path: str, name: Name) -> bool:
+def _is_whole(path: str, name: Name) -> bool | None:
+    """Whether a file has the bytes its name speaks of; None when it could not be read."""
     try:
         data = read_file(path)
     except OSError:
-        return False
+        return None
     return data is not None and fits(to_wire(data, name), name)
 
 
@@ -186,14 +191,14 @@ def _lost(kind: Kind, folder: Folder, place: Place, key: bytes, path: str) -> Fi
     )
 
 
-def _hash(item: tuple[Place, Name, str]) -> tuple[int, bytes | None]:
+def _hash(item: tuple[Place, Name, str]) -> tuple[int, bytes | OSError | None]:
     """Size and key of a file's wire bytes; the key is empty when they are not what the name says, None when
-    the file went away meanwhile."""
+    the file went away meanwhile. What could not be read is not known to be wrong: the error."""
     _, name, file = item
     try:
         data = read_file(file)
-    except OSError:
-        return 0, b""
+    except OSError as exc:
+        return 0, exc
     if data is None:
         return 0, None
     wire = to_wire(data, name)

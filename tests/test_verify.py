@@ -141,16 +141,25 @@ class TestFiles:
         )
         assert ("damaged", 2) in [(f.kind, f.uid) for f in look(tree, index)]
 
-    def test_one_that_cannot_be_read(self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-        bad, real = str(path_of(tree, 2)), maildir._content
+    @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE])
+    @pytest.mark.parametrize("double", [False, True])
+    def test_one_that_cannot_be_read(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch, number: int, double: bool
+    ) -> None:
+        """It may be good: it is neither damaged nor the lesser of two."""
+        bad, real = [str(path_of(tree, 2))], maildir._content
+        if double:
+            shutil.copy(bad[0], f"{bad[0]}T")
+            bad.append(f"{bad[0]}T")
 
-        def bad_sector(path: str) -> Any:
-            if path == bad:
-                raise OSError(errno.EIO, "Input/output error", path)
+        def refuse(path: str) -> Any:
+            if path in bad:
+                raise OSError(number, "refused", path)
             return real(path)
 
-        monkeypatch.setattr(maildir, "_content", bad_sector)
-        assert [(f.kind, f.path) for f in look(tree, index)] == [("damaged", bad)]
+        monkeypatch.setattr(maildir, "_content", refuse)
+        (finding,) = look(tree, index)
+        assert (finding.kind, finding.path, finding.harmless) == ("unreadable", bad[0], False)
 
     def test_renamed_or_removed_while_it_looks(
         self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch

@@ -26,13 +26,15 @@ def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str
     with disk_errors("list the archive"):
         described = {path: (account, file) for account, path, file in layout.walk_folders(ledger.root)}
     for finding in findings:
-        if finding.kind == "folder":
+        if finding.kind == "folder" and finding.path in described:
             account, file = described[finding.path]
             ledger.add_folder(account, file.raw, file.name, finding.path)
         if finding.kind in ("damaged", "double"):
             _quarantine(ledger.root, finding.path)
     folders = {folder.path: folder for folder in ledger.folders()}
     for path in sorted({_folder_path(ledger.root, f) for f in findings if f.kind in ("unknown", "folder")}):
+        if path not in folders:
+            continue  # moved away meanwhile
         for damaged in adopt(ledger, folders[path]).damaged:
             _quarantine(ledger.root, damaged)
     reader = Reader(ledger)
@@ -108,7 +110,11 @@ def _restore(root: str, lost: Spot, path: str) -> bool:
     name = f"{lost.file}:2,{lost.flags}"
     group = Group(os.path.join(layout.mail_root(root), lost.path))
     with disk_errors("restore a file"), Syncer() as syncer:
-        if not group.link(path, name):
+        try:
+            linked = group.link(path, name)
+        except OSError:
+            linked = False  # whatever the reason: the proven bytes are at hand
+        if not linked:
             group.add(name, to_file(wire)[0], lost.received)
-        group.commit(syncer.sync, lambda step: None)
+        group.commit(syncer, lambda step: None)
     return True

@@ -15,6 +15,7 @@ import pytest
 from archiver.archive.repair import repair
 from archiver.indexer import drain
 from archiver.search.index import Index, IndexState, open_index
+from archiver.store import maildir
 from archiver.store.layout import index_path
 from archiver.store.maildir import key_of
 from archiver.store.reader import Reader
@@ -83,12 +84,15 @@ class TestMissing:
         assert path.samefile(path_of(tree, 1, "work/Copy"))
         assert Reader(tree.ledger).wire(key_of(message(3))) == message(3)
 
-    def test_copied_where_links_fail(self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("number", [errno.EXDEV, errno.EACCES, errno.ENOSYS])
+    def test_copied_where_links_fail(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
         path = path_of(tree, 3)
         path.unlink()
 
         def refuse(*_: object) -> None:
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
+            raise OSError(number, "no links here")
 
         monkeypatch.setattr(os, "link", refuse)
         assert mend(tree, index) == (set(), [])
@@ -182,6 +186,35 @@ class TestDamaged:
         path.rename(f"{path}T")
         assert repair(tree.ledger, index, found) == set()
         assert [f.kind for f in verify(tree.ledger, index).findings] == ["damaged"]
+
+
+class TestUnreadable:
+    def test_is_left_where_it_is(self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+        bad, real = str(path_of(tree, 2)), maildir._content
+
+        def refuse(path: str) -> bytes:
+            if path == bad:
+                raise OSError(errno.EIO, "Input/output error", path)
+            return real(path)
+
+        monkeypatch.setattr(maildir, "_content", refuse)
+        refetch, left = mend(tree, index)
+        assert (refetch, [f.kind for f in left], quarantined(tree)) == (set(), ["unreadable"], [])
+        assert 2 in tree.ledger.known(tree.folder())
+
+
+def test_what_went_away_meanwhile_does_not_stop_it(tree: Tree, index: Index) -> None:
+    shutil.copytree(Path(tree.root, "mail/work/Copy"), Path(tree.root, "mail/work/Strange"))
+    strange = Path(tree.root, "mail/work/Strange")
+    (strange / ".folder.json").write_text('{"raw": "Strange", "name": "Strange", "delimiter": "/"}')
+    path_of(tree, 2).write_bytes(b"rot")
+    path_of(tree, 3).unlink()
+    found = verify(tree.ledger, index).findings
+    assert {f.kind for f in found} == {"folder", "damaged", "missing"}
+    shutil.rmtree(strange)
+    path_of(tree, 2).unlink()
+    assert repair(tree.ledger, index, found) == {"work"}
+    assert Reader(tree.ledger).wire(key_of(message(3))) == message(3)
 
 
 class TestUnknown:
