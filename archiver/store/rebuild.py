@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from archiver.store.layout import mail_root, walk_folders
+from archiver.store.layout import mail_root, sync_directory, walk_folders
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Name, disk_errors, files, fits, key_of, read_file, to_wire
 from archiver.store.records import Folder, NewPlace
@@ -58,6 +58,10 @@ def adopt(ledger: Ledger, folder: Folder) -> Adopted:
     lacking = [found[base] for base in found.keys() - {p.file for p in places}]
     if not lacking:
         return Adopted()
+    with disk_errors("make the archive durable"):
+        for directory in {os.path.dirname(file) for _, _, file in lacking}:
+            # Whoever moved them there may have been killed before these names were durable.
+            sync_directory(directory)
     if not folder.uidvalidity and not places:
         folder = _first_epoch(ledger, folder, [name for name, _, _ in lacking])
     moved = defaultdict(list)

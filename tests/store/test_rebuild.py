@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from archiver.store.ledger import Ledger
 from archiver.store.maildir import files, key_of, parse_name
 from archiver.store.rebuild import Adopted, adopt, rebuild
 from archiver.store.records import Folder
-from tests.store.conftest import fast_directory
+from tests.store.conftest import Trace, fast_directory
 from tests.store.tree import Tree, message
 
 Fact = tuple[object, ...]
@@ -224,6 +225,22 @@ class TestAdopt:
         others.ledger.close()
         assert adopt(tree.ledger, inbox) == Adopted(2, ())
         assert set(tree.ledger.known(inbox)) == {1, 2, 3}
+
+    def test_names_are_durable_before_the_ledger_knows(
+        self, tree: Tree, trace: Trace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(1)])
+        tree.ledger.forget_places([tree.ledger.places(inbox, [1])[0].id])
+        cur, real = os.path.join(tree.directory(inbox), "cur"), tree.ledger.add_places
+
+        def add(*arguments: Any) -> None:
+            assert ("fsync", cur, "") in trace.calls
+            real(*arguments)
+
+        monkeypatch.setattr(tree.ledger, "add_places", add)
+        trace.calls.clear()
+        assert adopt(tree.ledger, inbox).messages == 1
 
     def test_two_files_of_one_uid_are_believed_neither(self, tree: Tree) -> None:
         inbox = tree.folder()
