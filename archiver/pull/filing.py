@@ -134,7 +134,7 @@ class Filing:
 
     def _make_durable(self, group: Group) -> None:
         with disk_errors("store messages"):
-            group.commit(self._syncer.sync, self._fault)
+            group.commit(self._syncer, self._fault)
 
     def _settle(self) -> None:
         """Wait for the group on its way to the disk, and let the ledger know its messages."""

@@ -11,7 +11,7 @@ from archiver.config import Folders
 from archiver.imap import Mailbox, Selected, Status
 from archiver.store.ledger import glob_folder
 from archiver.store.maildir import letters
-from archiver.store.records import Failure, Folder
+from archiver.store.records import RETRY_AFTER, Failure, Folder
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 32 << 20
@@ -60,11 +60,16 @@ def is_unchanged(
         return False
     if status.uidnext != folder.uidnext:
         return False
-    if status.messages != folder.messages or any(f.due <= now for f in failures):
+    if status.messages != folder.messages or any(is_due(f, now) for f in failures):
         return False
     if status.modseq is not None and folder.modseq is not None:
         return status.modseq == folder.modseq
-    return now - folder.flags_at < flags_every
+    return 0 <= now - folder.flags_at < flags_every
+
+
+def is_due(failure: Failure, now: float) -> bool:
+    """Whether to try again; a due date no wait can lead to is a clock's that was wrong."""
+    return failure.due <= now or failure.due > now + RETRY_AFTER[-1]
 
 
 def is_new_epoch(folder: Folder, selected: Selected, highest: int) -> bool:
@@ -91,7 +96,7 @@ def needs_all(
         return True
     if selected.modseq is not None and folder.modseq is not None:
         return False
-    return now - folder.flags_at >= flags_every
+    return not 0 <= now - folder.flags_at < flags_every
 
 
 def compare(
@@ -109,7 +114,7 @@ def compare(
     a mark, the message stays.
     """
     fetch = sorted(
-        uid for uid in server if uid not in known and (uid not in failures or failures[uid].due <= now)
+        uid for uid in server if uid not in known and (uid not in failures or is_due(failures[uid], now))
     )
     flags = []
     for uid, words in server.items():

@@ -160,7 +160,7 @@ class Worker:
         complete = everything and len(server) >= selected.exists
         report.unlisted = selected.exists - len(server) if everything and not complete else 0
         work = plan.compare(server, known, failures, now, complete=complete, vanished=vanished)
-        due = [uid for uid, failure in failures.items() if failure.due <= now and uid not in server]
+        due = [uid for uid, failure in failures.items() if plan.is_due(failure, now) and uid not in server]
         if complete:
             self.ledger.forget_failures(folder, [uid for uid in failures if uid not in server])
             due = []
@@ -198,7 +198,8 @@ class Worker:
         self.orders.fault("renamed")
         self.ledger.set_flags(folder, work.flags)
         self.ledger.set_gone(folder, work.gone, int(self.orders.now()))
-        report.flags, report.gone = len(work.flags), len(work.gone)
+        report.flags += len(work.flags)
+        report.gone += len(work.gone)
 
     def _fetch(self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], report: FolderReport) -> None:
         """Fetch and file; a large folder in shares, for every connection that helps."""

@@ -51,6 +51,10 @@ def lock_path(root: str, name: str) -> str:
     return os.path.join(root, "locks", name + ".lock")
 
 
+def watch_path(root: str) -> str:
+    return os.path.join(root, "watch.json")
+
+
 def quarantine_root(root: str) -> str:
     return os.path.join(root, "quarantine")
 

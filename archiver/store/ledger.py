@@ -26,6 +26,7 @@ import msgspec
 
 from archiver.errors import DamagedError, DiskFullError, LockedError, StoreError
 from archiver.store.layout import ledger_path, make_directory
+from archiver.store.locks import lock
 from archiver.store.maildir import disk_errors
 from archiver.store.records import (
     RETRY_AFTER,
@@ -59,8 +60,7 @@ class Ledger:
         path = ledger_path(root)
         with disk_errors("open the archive"):
             make_directory(root)
-            existed = os.path.exists(path)
-            if not existed:
+            if not os.path.exists(path):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self.root = root
         self._path = path
@@ -74,7 +74,6 @@ class Ledger:
 
     def _open(self) -> None:
         with self._translate():
-            self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.create_function("casefold", 1, str.casefold, deterministic=True)
             self._db.create_function("glob_folder", 2, glob_folder, deterministic=True)
@@ -91,6 +90,13 @@ class Ledger:
                 f"{self._path} is of format {version}, this program knows {VERSION}",
                 hint=_MOVE_AWAY,
             )
+        # First runs at once: switching to WAL does not wait for another that does the same.
+        with lock(self.root, "ledger", "make the ledger"):
+            if self._one("PRAGMA user_version")[0] == 0:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._make()
+
+    def _make(self) -> None:
         with self.transaction():
             if self._one("PRAGMA user_version")[0] == 0:
                 for statement in SCHEMA.split(";\n"):
@@ -177,7 +183,7 @@ class Ledger:
             return False
         with self.transaction():
             self._set_mailbox(account, host, user)
-            if not before:
+            if not before or not before.host:
                 return False
             opened = self._db.execute("UPDATE folder SET uidvalidity = 0 WHERE account = ?", (account,))
         return opened.rowcount > 0
@@ -195,8 +201,8 @@ class Ledger:
         )
 
     def started(self, account: str, now: float) -> None:
-        with self.transaction():
-            self._db.execute("UPDATE account SET started = ? WHERE name = ?", (now, account))
+        """A run of `account` begins, be it the first: whose mailbox it is shows when it has logged in."""
+        self._note_time(account, "started", now)
 
     def finished(self, account: str, now: float, error: str | None) -> None:
         """A run of `account` ended; without `error` it was a good one."""
@@ -209,8 +215,15 @@ class Ledger:
 
     def schedule(self, account: str, next_run: float | None) -> None:
         """Remember when the daemon means to run next, for `archiver status`."""
+        self._note_time(account, "next_run", next_run)
+
+    def _note_time(self, account: str, column: str, time_: float | None) -> None:
         with self.transaction():
-            self._db.execute("UPDATE account SET next_run = ? WHERE name = ?", (next_run, account))
+            self._db.execute(
+                f"INSERT INTO account (name, host, user, {column}) VALUES (?, '', '', ?)"
+                f" ON CONFLICT (name) DO UPDATE SET {column} = excluded.{column}",
+                (account, time_),
+            )
 
     def account(self, name: str) -> AccountRow | None:
         """What is known of an account; None before its first run."""

@@ -69,8 +69,7 @@ def lock(
                 if stop():
                     raise InterruptedRun()
                 time.sleep(_POLL)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"PID {os.getpid()}, {purpose}\n".encode(), 0)
+        _note_holder(fd, purpose)
         yield
     finally:
         os.close(fd)
@@ -82,6 +81,14 @@ def _try_again(fd: int) -> bool:
             return True
         time.sleep(_LOOK)
     return False
+
+
+def _note_holder(fd: int, purpose: str) -> None:
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"PID {os.getpid()}, {purpose}\n".encode(), 0)
+    except OSError:
+        pass  # a full disk; the lock is held all the same, and the note is only for people
 
 
 def _try(fd: int) -> bool:

@@ -10,13 +10,17 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from archiver.errors import DiskFullError, StoreError
 from archiver.store.layout import make_directory, sync_directory
+
+if TYPE_CHECKING:
+    from archiver.store.durable import Syncer
 
 _NAME = re.compile(
     r"(?P<received>-?\d{1,19})\.(?P<digest>[0-9a-f]{32})\.archiver"
@@ -147,22 +151,23 @@ class Group:
             raise
         return True
 
-    def commit(self, sync: Callable[[Sequence[str]], None], step: Callable[[str], None]) -> None:
-        """Make the group durable; `sync` does that to files, `step` hears the name of each step done."""
+    def commit(self, syncer: Syncer, step: Callable[[str], None]) -> None:
+        """Make the group durable; `step` hears the name of each step done."""
         cur, tmp = (os.path.join(self.folder, sub) for sub in ("cur", "tmp"))
         # Programs that copy trees leave empty directories behind.
         make_directory(cur)
         make_directory(tmp)
         moves: list[tuple[str, str]] = []
         try:
-            for file_name, data, received in self._new:
-                path = data if isinstance(data, str) else os.path.join(tmp, file_name.partition(":")[0])
-                moves.append((path, os.path.join(cur, file_name)))
-                if isinstance(data, bytes):
-                    _write(path, data)
-                os.utime(path, (received, received))
-                step("written")
-            sync([path for path, _ in moves])
+            with syncer.group(tmp) as sync:
+                for file_name, data, received in self._new:
+                    path = data if isinstance(data, str) else os.path.join(tmp, file_name.partition(":")[0])
+                    moves.append((path, os.path.join(cur, file_name)))
+                    if isinstance(data, bytes):
+                        _write(path, data)
+                    os.utime(path, (received, received))
+                    step("written")
+                sync([path for path, _ in moves])
             step("synced")
             while moves:
                 os.rename(*moves[-1])

@@ -77,8 +77,8 @@ class TestFile:
                 folder(ledger)
                 assert ledger._one("PRAGMA journal_mode") == ("wal",)
                 assert ledger._one("PRAGMA synchronous") == (2,)
-                for name in os.listdir(tmp_path / "root"):
-                    assert stat.S_IMODE((tmp_path / "root" / name).stat().st_mode) == 0o600
+                for path in (tmp_path / "root").iterdir():
+                    assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
         finally:
             os.umask(old)
         assert stat.S_IMODE((tmp_path / "root").stat().st_mode) == 0o700
@@ -237,15 +237,13 @@ class TestTransactions:
             assert len(set(changed(ledger))) == 60
 
     def test_many_first_runs_at_once(self, tmp_path: Path) -> None:
-        def run(number: int) -> tuple[str, bool]:
-            with Ledger(str(tmp_path)) as mine:
+        def run(root: str) -> tuple[str, bool]:
+            with Ledger(root) as mine:
                 return mine.id, mine.fresh
 
-        for _ in range(5):
+        for number in range(5):
             with ThreadPoolExecutor(8) as pool:
-                assert len(set(pool.map(run, range(16)))) == 1
-            for path in tmp_path.iterdir():
-                path.unlink()
+                assert len(set(pool.map(run, [str(tmp_path / str(number))] * 16))) == 1
 
     def test_killed_in_the_middle(self, tmp_path: Path, rounds: int) -> None:
         """What was said to be known is; of the batch under way all or nothing."""

@@ -34,7 +34,7 @@ from archiver.store.maildir import (
 )
 from tests.conftest import missing
 from tests.store.conftest import Trace
-from tests.store.tree import sync
+from tests.store.tree import Plain
 
 DIGEST = "0123456789abcdef" * 2
 numbers = st.integers(0, 2**32 - 1)
@@ -181,7 +181,7 @@ class TestGroup:
         one = add(group, b"Subject: a\r\n\r\nb\r\n", 1, "S")
         two = add(group, b"bare\nline", 2)
         assert listed(maildir, "cur") == []
-        group.commit(sync, nothing)
+        group.commit(Plain(), nothing)
         assert listed(maildir, "cur") == sorted([one, two])
         assert listed(maildir, "tmp") == []
         assert Path(maildir, "cur", one).read_bytes() == b"Subject: a\n\nb\n"
@@ -199,7 +199,7 @@ class TestGroup:
         for _ in range(2):
             group = Group(maildir)
             add(group, b"a\r\n")
-            group.commit(sync, nothing)
+            group.commit(Plain(), nothing)
         assert len(listed(maildir, "cur")) == 1
 
     def test_durable_before_it_is_there(self, maildir: str, trace: Trace) -> None:
@@ -211,7 +211,7 @@ class TestGroup:
             steps.append(name)
             assert name == "moved" or listed(maildir, "cur") == []
 
-        group.commit(sync, step)
+        group.commit(Plain(), step)
         assert steps == [*["written"] * 8, "synced", "moved"]
         for name in names:
             path = os.path.join(maildir, "tmp", name.partition(":")[0])
@@ -233,7 +233,7 @@ class TestGroup:
         used = max(map(int, os.listdir("/proc/self/fd")))
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 30, hard))
         try:
-            group.commit(sync, nothing)
+            group.commit(Plain(), nothing)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert len(listed(maildir, "cur")) == 300
@@ -245,7 +245,7 @@ class TestGroup:
         assert list(files(maildir)) == []
         group = Group(maildir)
         name = add(group, b"x")
-        group.commit(sync, nothing)
+        group.commit(Plain(), nothing)
         assert Finder().path(maildir, name.partition(":")[0], "S") == os.path.join(maildir, "cur", name)
 
 
@@ -254,13 +254,13 @@ class TestLinks:
     def source(self, maildir: str) -> str:
         group = Group(maildir)
         name = add(group, b"twin\r\n", 1)
-        group.commit(sync, nothing)
+        group.commit(Plain(), nothing)
         return os.path.join(maildir, "cur", name)
 
     def test_one_file_with_two_names(self, maildir: str, source: str, trace: Trace) -> None:
         group = Group(maildir)
         assert group.link(source, f"{name_of(b'twin', 2)}:2,S")
-        group.commit(sync, nothing)
+        group.commit(Plain(), nothing)
         assert os.stat(source).st_nlink == 2
         assert [call[0] for call in trace.calls] == ["link", "fsync"]
 
@@ -281,7 +281,7 @@ class TestLinks:
         group = Group(maildir)
         assert not group.link(source, target)
         group.add(target, b"twin\n", 1)
-        group.commit(sync, nothing)
+        group.commit(Plain(), nothing)
         assert Path(maildir, "cur", target).read_bytes() == b"twin\n"
 
     @pytest.mark.parametrize("code", [errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP])
@@ -316,7 +316,7 @@ class TestDiskFull:
         for uid in range(count):
             add(group, bytes([uid]) * size, uid)
         with disk_errors("store messages"):
-            group.commit(sync, nothing)
+            group.commit(Plain(), nothing)
 
     def test_a_limit_on_file_size(self, maildir: str) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+from archiver.store.durable import Syncer
 from archiver.store.layout import FolderFile, claim_folder, mail_root
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Group, Name, key_of, to_file
@@ -20,14 +22,23 @@ def message(number: int, body: str = "") -> bytes:
     ).encode()
 
 
-def sync(paths: Sequence[str]) -> None:
-    """Make files durable, one after the other."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+class Plain(Syncer):
+    """fsync of each file, one after the other."""
+
+    def __init__(self) -> None:
+        pass
+
+    @contextmanager
+    def group(self, folder: str) -> Iterator[Callable[[Sequence[str]], None]]:
+        yield self._each
+
+    def _each(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 class Tree:
@@ -63,7 +74,7 @@ class Tree:
             )
             group.add(f"{name}:2,{flags}", data, name.received)
             places.append(NewPlace(uid, key_of(wire), len(wire), name.received, str(name), flags, ""))
-        group.commit(sync, lambda step: None)
+        group.commit(Plain(), lambda step: None)
         self.ledger.add_places(folder, places)
         return [os.path.join(self.directory(folder), "cur", f"{each.file}:2,{flags}") for each in places]
 
