@@ -10,12 +10,21 @@ from collections.abc import Iterator, Sequence
 
 from archiver.imap.exchange import Exchange
 from archiver.imap.types import Failed, Fetched, Listed, Receive
-from archiver.imap.wire import Line, fetch_items, flags_of, internal_date, number, uid_set
+from archiver.imap.wire import (
+    MAX_NUMBER,
+    Line,
+    checked,
+    fetch_items,
+    flags_of,
+    internal_date,
+    number,
+    uid_set,
+)
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 16 << 20
 _FETCH = b"UID FETCH %b (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
-_VANISHED = re.compile(rb"\* +VANISHED +(?:\(EARLIER\) +)?([0-9:,]+)\s*\Z", re.IGNORECASE)
+_VANISHED = re.compile(rb"\* ++VANISHED ++(?:\(EARLIER\) ++)?([0-9:,]++)\s*+\Z", re.IGNORECASE)
 # While one batch arrives the next is asked for, so that no round trip passes in silence.
 _COMMANDS_AHEAD = 2
 _FIRST_GUESS = 1 << 15
@@ -100,7 +109,11 @@ def vanished_in(line: Line) -> list[tuple[int, int]]:
     if not match:
         return []
     spans = (part.partition(b":") for part in match[1].split(b","))
-    return [(int(first), int(last or first)) for first, _, last in spans]
+    return [(_uid(first), _uid(last or first)) for first, _, last in spans]
+
+
+def _uid(digits: bytes) -> int:
+    return checked(digits, MAX_NUMBER, "UID {}")
 
 
 def _message(line: Line) -> Fetched | None:

@@ -12,9 +12,12 @@ from archiver.imap.names import readable
 from archiver.imap.types import Mailbox
 from archiver.imap.wire import Line, Value, values
 
-_LIST = re.compile(rb'\* +LIST +\(([^)]*)\) +("(?:[^"\\]|\\.)*"|\S+) +(.*?)\s*\Z', re.IGNORECASE | re.DOTALL)
-_STATUS = re.compile(rb"\* +STATUS +(.*?)\s*\([^()]*\)\s*\Z", re.IGNORECASE | re.DOTALL)
-_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+# Each in one pass, whatever a server sends (possessive); blanks at the end are taken off before or after.
+_LIST = re.compile(
+    rb'\* ++LIST ++\(([^)]*+)\) ++("(?:[^"\\]++|\\.)*+"|\S++) ++(.*+)\Z', re.IGNORECASE | re.DOTALL
+)
+_STATUS = re.compile(rb"\* ++STATUS ++(.*+)\Z", re.IGNORECASE | re.DOTALL)
+_QUOTED = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _NAMESPACE = re.compile(rb"\* +NAMESPACE +(.*)", re.IGNORECASE | re.DOTALL)
 _SPECIAL = re.compile(r"\\(all|archive|drafts|flagged|junk|sent|trash|important)", re.IGNORECASE)
 
@@ -23,11 +26,11 @@ def mailbox(line: Line) -> Mailbox | None:
     """The mailbox in a LIST answer; None for any other line. ProtocolError for a LIST that says none."""
     if line.text[:7].upper() != b"* LIST ":
         return None
-    match = _LIST.match(line.text)
+    match = _LIST.match(line.text.rstrip(b"\r\n"))
     if not match:
         raise ProtocolError("the server lists a folder in a way that cannot be understood")
     words = match[1].decode("latin-1").split()
-    raw = _name(match[3], line.literals).decode("latin-1")
+    raw = _name(match[3].rstrip(), line.literals).decode("latin-1")
     (delimiter,) = values(match[2], line.literals) or [None]
     separator = delimiter.decode("latin-1") if isinstance(delimiter, bytes) else None
     return Mailbox(
@@ -42,8 +45,11 @@ def mailbox(line: Line) -> Mailbox | None:
 
 def status_name(line: Line) -> str | None:
     """Whose STATUS an answer tells, by raw name; None for any other line."""
-    match = _STATUS.match(line.text)
-    return _name(match[1], line.literals).decode("latin-1") if match else None
+    head, _, items = line.text.rstrip().rpartition(b"(")
+    match = _STATUS.match(head)
+    if not match or items.find(b")") != len(items) - 1:
+        return None
+    return _name(match[1].rstrip(), line.literals).decode("latin-1")
 
 
 def _name(text: bytes, literals: list[bytes]) -> bytes:

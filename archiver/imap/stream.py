@@ -7,7 +7,14 @@ import ssl
 import zlib
 
 _CHUNK = 1 << 18
-_MAX_LINE = 16 << 20
+_MAX_LINE = 1 << 20
+# All that ever left a mailbox of millions, in one line (RFC 7162, 3.2.10).
+_MAX_VANISHED = 16 << 20
+
+
+def longest_line(start: bytes) -> int:
+    """How many bytes a line that begins so may have, literals apart."""
+    return _MAX_VANISHED if start[:10].upper() == b"* VANISHED" else _MAX_LINE
 
 
 class Stream:
@@ -38,19 +45,25 @@ class Stream:
         self._socket.sendall(data)
 
     def readline(self) -> bytes:
-        """Up to and with the next LF; without one at the end of the stream or after 16 MiB."""
-        while True:
-            end = self._data.find(b"\n", self._at) + 1
-            if end:
-                line = self._data[self._at : end]
-                self._at = end
-                return line
-            kept = self._data[self._at :]
-            more = self._receive() if len(kept) <= _MAX_LINE else b""
-            self._data, self._at = kept + more, 0
-            if not more:
-                self._data = b""
-                return kept
+        """Up to and with the next LF; without one at the end of the stream or when it grows too long."""
+        end = self._data.find(b"\n", self._at) + 1
+        if end:
+            line = self._data[self._at : end]
+            self._at = end
+            return line
+        parts = [self._data[self._at :]]
+        length = len(parts[0])
+        self._data, self._at = b"", 0
+        # Each piece is looked at once: a line that trickles in costs no more than one that comes at once.
+        while length <= longest_line(parts[0] if len(parts[0]) >= 10 else b"".join(parts[:10])):
+            more = self._receive()
+            end = more.find(b"\n") + 1
+            if end or not more:
+                self._data, self._at = more, end
+                return b"".join(parts) + more[:end]
+            parts.append(more)
+            length += len(more)
+        return b"".join(parts)
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes; fewer only at the end of the stream."""

@@ -14,23 +14,29 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from archiver.errors import ConnectionLostError, ProtocolError
+from archiver.imap.stream import longest_line
 from archiver.imap.types import Receive, Spooled
 
-_LITERAL = re.compile(rb"\{(\d+)\+?\}\r?\n\Z")
-_FETCH = re.compile(rb"\* +\d+ +FETCH +\((.*)\)\s*\Z", re.DOTALL | re.IGNORECASE)
+_LITERAL = re.compile(rb"\{(\d++)\+?\}\r?\n\Z")
+# What a server sends is read in one pass: nothing here goes back (possessive) or tries again further on.
+_FETCH = re.compile(rb"\* ++\d++ ++FETCH ++\((.*)\)\Z", re.DOTALL | re.IGNORECASE)
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
 # NUL marks where a literal stood; no line can hold one (RFC 9051, 9: CHAR is %x01-7F).
-_ITEM = re.compile(
-    rb"\s*([A-Za-z0-9.-]+(?:\[[^\]]*\](?:<\d+>)?)?)\s+"
-    rb'(\0\d+\0|"(?:[^"\\]|\\.)*"|\((?:[^()"\0]|"(?:[^"\\]|\\.)*"|\0\d+\0|\((?:[^()"]|"(?:[^"\\]|\\.)*")*\))*\)|[^\s()]+)',
-    re.DOTALL,
-)
+_NAME = re.compile(rb"\s*+([A-Za-z0-9.-]{1,40}+(?:\[[^\]]*+\](?:<\d++>)?+)?+)\s++")
+_VALUE = re.compile(rb'\0\d{1,4}+\0|%b|\([^()"]*+\)|[^\s()"\0][^\s()]*+' % _STRING, re.DOTALL)
+_STEP = re.compile(rb'[^()"]*+(?:(\()|(\))|%b)' % _STRING, re.DOTALL)
 # First bytes of values that are not taken as they stand: a literal's mark, a string, perhaps NIL.
 _SPECIAL = b'\0"Nn'
-_TOKEN = re.compile(rb'\s*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|\0(\d+)\0|([^\s()"\0]+|["\0]))', re.DOTALL)
-_MAX_LINE = 16 << 20
+_TOKEN = re.compile(rb'\s*+(?:(\()|(\))|"((?:[^"\\]++|\\.)*+)"|\0(\d{1,4}+)\0|([^\s()"\0]++|\0))', re.DOTALL)
 LARGE = 8 << 20
 _PIECE = 1 << 18
-_MAX_LITERAL = 1 << 31
+# Larger than any message a provider takes; and what one line may hold besides the one that is spooled.
+_MAX_LITERAL = 1 << 30
+_MAX_LITERALS = 16
+_MAX_HELD = 2 * LARGE
+# The largest that RFC 9051 and RFC 7162 know: UIDs and counts, mod-sequences.
+MAX_NUMBER = (1 << 32) - 1
+MAX_MODSEQ = (1 << 63) - 1
 _MONTHS = {m: i for i, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _DATE = re.compile(rb'"?\s*(\d{1,2}-\w{3}-\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"?\Z')
 
@@ -66,21 +72,38 @@ def read_line(stream: Stream, receive: Receive | None = None) -> Line:
     line = _physical_line(stream)
     if not line.endswith((b"}\r\n", b"}\n")):
         return Line(line, [])
-    text = b""
+    text = [b""]
     literals: list[bytes] = []
     spooled: Spooled | None = None
+    held = 0
     while match := _LITERAL.search(line):
-        size = int(match[1])
-        if size > _MAX_LITERAL:
-            raise ProtocolError(f"the server announces a literal of {size} bytes")
-        text += b"%b\0%d\0" % (line[: match.start()], len(literals))
+        size = checked(match[1], _MAX_LITERAL, "a literal of {} bytes")
+        text.append(b"%b\0%d\0" % (line[: match.start()], len(literals)))
         if receive is not None and size >= LARGE and spooled is None:
             spooled = receive(_pieces(stream, size))
             literals.append(b"")
         else:
+            held += size
+            _refuse_too_much(len(literals), held)
             literals.append(_exactly(stream, size))
         line = _physical_line(stream)
-    return Line(text + line, literals, spooled)
+    return Line(b"".join(text) + line, literals, spooled)
+
+
+def _refuse_too_much(literals: int, held: int) -> None:
+    """ProtocolError for an answer with more literals, or more in them, than is to be held in memory."""
+    if literals >= _MAX_LITERALS:
+        raise ProtocolError(f"the server sends more than {_MAX_LITERALS} literals in one answer")
+    if held > _MAX_HELD:
+        raise ProtocolError(f"the server sends literals of {held} bytes in one answer")
+
+
+def checked(digits: bytes, most: int, what: str) -> int:
+    """A number that a server sent; ProtocolError when it is above `most`. `what` has {} for the number."""
+    digits = digits.lstrip(b"0") or b"0"
+    if len(digits) > 20 or int(digits) > most:
+        raise ProtocolError(f"the server sends {what.format(digits[:30].decode())}, which cannot be")
+    return int(digits)
 
 
 def _pieces(stream: Stream, size: int) -> Iterator[bytes]:
@@ -92,9 +115,9 @@ def _pieces(stream: Stream, size: int) -> Iterator[bytes]:
 
 def _physical_line(stream: Stream) -> bytes:
     line = stream.readline()
+    if len(line) > longest_line(line):
+        raise ProtocolError(f"the server sent a line of more than {longest_line(line)} bytes")
     if not line.endswith(b"\n"):
-        if len(line) > _MAX_LINE:
-            raise ProtocolError(f"the server sent a line of more than {_MAX_LINE} bytes")
         raise ConnectionLostError("the server closed the connection", hint="the next run continues")
     return line
 
@@ -111,13 +134,30 @@ def _exactly(stream: Stream, size: int) -> bytes:
 
 def fetch_items(line: Line) -> dict[bytes, bytes | None] | None:
     """The items of an untagged FETCH by upper-case name, NIL as None; None for any other line."""
-    match = _FETCH.match(line.text)
+    match = _FETCH.match(line.text.rstrip())
     if not match:
         return None
-    return {
-        name.upper(): _value(value, line.literals) if value[0] in _SPECIAL else value
-        for name, value in _ITEM.findall(match[1])
-    }
+    text, at = match[1], 0
+    items: dict[bytes, bytes | None] = {}
+    while name := _NAME.match(text, at):
+        found = _VALUE.match(text, name.end())
+        at = found.end() if found else _closing(text, name.end())
+        if not at:
+            break
+        value = text[name.end() : at]
+        items[name[1].upper()] = _value(value, line.literals) if value[0] in _SPECIAL else value
+    return items
+
+
+def _closing(text: bytes, at: int) -> int:
+    """Where what is in parentheses from `at` on ends; 0 when it does not, or is none."""
+    depth = 0
+    while match := _STEP.match(text, at):
+        at = match.end()
+        depth += bool(match[1]) - bool(match[2])
+        if depth <= 0:
+            return at if match[2] else 0
+    return 0
 
 
 def _value(value: bytes, literals: list[bytes]) -> bytes | None:
@@ -131,9 +171,14 @@ def _value(value: bytes, literals: list[bytes]) -> bytes | None:
 
 
 def values(text: bytes, literals: list[bytes]) -> list[Value]:
-    """The values in a text, nested as its parentheses are; one too many or too few does not matter."""
+    """The values in a text, nested as its parentheses are; one too many or too few does not matter.
+
+    A quote that is not closed ends them.
+    """
     open_lists: list[list[Value]] = [[]]
-    for match in _TOKEN.finditer(text):
+    at = 0
+    while match := _TOKEN.match(text, at):
+        at = match.end()
         opens, closes, string, literal, atom = match.groups()
         if opens:
             inner: list[Value] = []
@@ -184,9 +229,11 @@ def _midnight(date: bytes) -> int | None:
 
 
 def number(items: dict[bytes, bytes | None] | None, name: bytes) -> int | None:
-    """The number an item holds; None when it is not there or no number."""
+    """The number an item holds; None when it is not there or no number, ProtocolError above 2^32-1."""
     value = items.get(name) if items else None
-    return int(value) if value and value.isdigit() else None
+    if not value or not value.isdigit():
+        return None
+    return checked(value, MAX_NUMBER, f"{name.decode()} {{}}")
 
 
 def uid_set(uids: Sequence[int]) -> Iterator[bytes]:

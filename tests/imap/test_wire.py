@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import io
 import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from imaplib import Time2Internaldate
 from itertools import pairwise
@@ -11,7 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archiver.errors import ConnectionLostError, ProtocolError
-from archiver.imap.wire import fetch_items, flags_of, internal_date, read_line, uid_set
+from archiver.imap import listing
+from archiver.imap.fetch import vanished_in
+from archiver.imap.types import Spooled
+from archiver.imap.wire import LARGE, fetch_items, flags_of, internal_date, number, read_line, uid_set
 
 BODY = b"Subject: x\r\n\r\n)\r\n* 2 FETCH (UID 9)\r\nA1 OK done {3}\r\n"
 Items = dict[bytes, bytes | None] | None
@@ -73,7 +79,68 @@ class TestReadLine:
 
     def test_refuses_a_line_without_end(self) -> None:
         with pytest.raises(ProtocolError, match="line of more than"):
-            read_line(io.BytesIO(b"x" * (17 << 20)))
+            read_line(io.BytesIO(b"x" * (2 << 20)))
+
+    def test_takes_a_long_list_of_what_vanished(self) -> None:
+        uids = b",".join(b"%d" % uid for uid in range(1_000_001, 1_400_000, 2))
+        assert len(vanished_in(read_line(io.BytesIO(b"* VANISHED (EARLIER) %b\r\n" % uids)))) == 200_000
+
+    @pytest.mark.parametrize("digits", [b"1073741825", b"9" * 5000])
+    def test_refuses_literals_above_a_gibibyte(self, digits: bytes) -> None:
+        with pytest.raises(ProtocolError, match="literal of"):
+            read_line(io.BytesIO(b"* 1 FETCH (BODY[] {%b}\r\nx" % digits), spooled_nowhere)
+
+    def test_refuses_a_second_large_literal(self) -> None:
+        large = literal(b"x" * LARGE)
+        assert read_line(io.BytesIO(b"* 1 FETCH (BODY[] %b)\r\n" % large), spooled_nowhere).spooled
+        with pytest.raises(ProtocolError, match=r"literals of \d+ bytes in one"):
+            read_line(io.BytesIO(b"* X " + 3 * (large + b" ") + b"{%d}\r\n" % LARGE), spooled_nowhere)
+
+    def test_refuses_literals_without_end(self) -> None:
+        with pytest.raises(ProtocolError, match="more than 16 literals"):
+            read_line(io.BytesIO(b"* X " + 20 * (literal(b"x") + b" ") + b"\r\n"))
+
+
+def spooled_nowhere(pieces: Iterator[bytes]) -> Spooled:
+    """Reads it all and keeps nothing."""
+    size = sum(map(len, pieces))
+    return Spooled(path="", key=bytes(32), size=size, crlf=False)
+
+
+HOSTILE = [
+    b"* LIST ()" + b" " * 60_000 + b"x",
+    b'* LIST () "/"' + b" " * 60_000 + b"x" + b" " * 60_000 + b"x",
+    b'* LIST () "/" ' + b'"\\' * 60_000,
+    b'* LIST () "' + b"\\\\" * 60_000,
+    b"* LIST (" * 20_000,
+    b"* STATUS x" + b" " * 100_000 + b"y",
+    b"* STATUS " + b"( " * 50_000 + b")",
+    b"* NAMESPACE " + b'\\" ' * 40_000,
+    b'* NAMESPACE "' + b'\\" ' * 40_000,
+    b"* NAMESPACE " + b"(" * 150_000,
+    b"* VANISHED " + b"1," * 50_000 + b" " * 50_000 + b"x",
+    b"* 1 FETCH (" + b'A ("\\" ' * 20_000,
+    b"* 1 FETCH (" + b'A ("\\" ' * 20_000 + b")",
+    b"* 1 FETCH (" + b"A" * 150_000 + b")",
+    b"* 1 FETCH (" + b"A[" * 60_000 + b")",
+    b"* 1 FETCH (" + b"A " * 60_000 + b"(" * 60_000 + b")",
+    b'* 1 FETCH (A "' + b'\\" ' * 50_000 + b")",
+    b"* 1 FETCH (A " + b'("x" ' * 30_000 + b")",
+    b"* 1 FETCH (UID 1)" + b") " * 50_000 + b"x",
+    b"* 1 FETCH" + b" " * 100_000 + b"(" + b" " * 60_000 + b"x)",
+    b"* OK [UIDVALIDITY" + b" " * 100_000 + b"]",
+    b"* X " + b"{1" * 60_000 + b"x}",
+]
+
+
+@pytest.mark.parametrize("wire", HOSTILE, ids=lambda wire: wire[:24].decode())
+def test_no_line_takes_long(wire: bytes) -> None:
+    begun = time.process_time()
+    line = read_line(io.BytesIO(wire + b"\r\n"))
+    for read in (fetch_items, listing.mailbox, listing.status_name, listing.foreign_prefixes, vanished_in):
+        with suppress(ProtocolError):
+            read(line)
+    assert time.process_time() - begun < 1
 
 
 class TestFetchItems:
@@ -180,6 +247,21 @@ def test_no_bytes_from_a_server_raise_anything_foreign(wire: bytes) -> None:
             fetch_items(read_line(stream))
     except (ConnectionLostError, ProtocolError, IndexError):
         pass  # the end of the stream, a huge literal, a forged mark
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("uid", [b"1", b"4294967295", b"0004294967295"])
+    def test_what_can_be(self, uid: bytes) -> None:
+        assert number({b"UID": uid}, b"UID") == int(uid)
+
+    @pytest.mark.parametrize("uid", [b"4294967296", b"18446744073709551616", b"9" * 5000])
+    def test_what_cannot_be(self, uid: bytes) -> None:
+        with pytest.raises(ProtocolError, match=r"UID \d+, which cannot be"):
+            number({b"UID": uid}, b"UID")
+
+    @pytest.mark.parametrize("uid", [b"", b"x", b"-1", b"\xb2", None])
+    def test_what_is_none(self, uid: bytes | None) -> None:
+        assert number({b"UID": uid}, b"UID") is None
 
 
 class TestFlags:
