@@ -194,6 +194,14 @@ class IndexContract:
         filled.search(parse("folder:A is:unread -folder:B", now=NOW), counting)
         assert len(asked) == len(set(asked)) == 2
 
+    def test_a_prefix_of_very_many_words_finds_every_document(self, index: Index) -> None:
+        bodies = [" ".join(f"2x{number:02}{word:03}" for word in range(1000)) for number in range(60)]
+        index.apply([_document(n, f"word {body}") for n, body in enumerate(bodies)], (), IndexState("L", 1))
+        everything = {key(n) for n in range(60)}
+        assert set(_keys(index, "body:2*")) == set(_keys(index, '"word 2*"')) == everything
+        assert _keys(index, "-body:2*") == []
+        assert set(_keys(index, "2x5*")) == {key(n) for n in range(50, 60)}
+
     def test_a_hit_shows_the_document(self, index: Index) -> None:
         document = Document(
             key(1), 123, 1 << 33, "Sübject", ("Ä <a@example.org>", "b@example.org"), has_attachment=True

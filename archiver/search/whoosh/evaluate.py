@@ -1,14 +1,13 @@
 """A query tree to the documents of one segment, as a set of their numbers.
 
-Deleted documents never come out. A prefix stands for at most EXPANSION_LIMIT terms of a field, the
-first in order: more than any two letters have in practice. The lexicon is never walked.
+Deleted documents never come out. A prefix stands for every term that begins so, looked at one after the
+other: what is in memory grows with the documents, not with the terms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import islice
 
 from archiver.search.fields import CONTENT
 from archiver.search.positions import unpack
@@ -27,8 +26,6 @@ from archiver.search.tree import (
     Word,
 )
 from archiver.search.whoosh.segment import Segment
-
-EXPANSION_LIMIT = 50_000
 
 Places = Callable[[Node], AbstractSet[bytes]]
 
@@ -94,12 +91,12 @@ def _content(segment: Segment, field: str, leaf: Content) -> AbstractSet[int]:
         case Word(_, term):
             return _ids(segment, segment.terms.get(field, term))
         case Phrase(_, terms):
-            return _row(segment, [[segment.terms.get(field, term)] for term in terms])
+            return _row(segment, [segment.terms.get(field, term) for term in terms])
         case Prefix(_, terms, prefix):
-            expanded = list(islice(segment.terms.starting(field, prefix), EXPANSION_LIMIT))
-            if not terms:
-                return frozenset().union(*(_ids(segment, entry) for entry in expanded))
-            return _row(segment, [*([segment.terms.get(field, term)] for term in terms), expanded])
+            starting = segment.terms.starting(field, prefix)
+            if terms:
+                return _row(segment, [segment.terms.get(field, term) for term in terms], starting)
+            return _any(segment, starting)
 
 
 def _ids(segment: Segment, entry: bytes | None) -> AbstractSet[int]:
@@ -108,17 +105,30 @@ def _ids(segment: Segment, entry: bytes | None) -> AbstractSet[int]:
     return frozenset().union(*(ids for ids, _, _ in segment.blocks(entry)))
 
 
-def _row(segment: Segment, columns: Sequence[Sequence[bytes | None]]) -> AbstractSet[int]:
-    """Documents with a term of each column in a row, one position after the other."""
-    if not all(any(column) for column in columns):
-        return frozenset()
-    fixed = [_ids(segment, entries[0]) for entries in columns if len(entries) == 1]
-    common = frozenset.intersection(*map(frozenset, fixed))
+def _any(segment: Segment, entries: Iterable[bytes]) -> AbstractSet[int]:
+    """The documents with any of the terms, however many terms there are."""
+    found: set[int] = set()
+    for entry in entries:
+        for ids, _, _ in segment.blocks(entry):
+            found.update(ids)
+        if len(found) == segment.record.documents:
+            break
+    return found
+
+
+def _row(
+    segment: Segment, entries: Sequence[bytes | None], last: Iterable[bytes] | None = None
+) -> AbstractSet[int]:
+    """Documents with the terms in a row, then any of the `last`, one position after the other."""
+    common = frozenset.intersection(*(frozenset(_ids(segment, entry)) for entry in entries))
     if not common:
         return common
+    columns: list[Iterable[bytes]] = [[entry] for entry in entries if entry is not None]
+    if last is not None:
+        columns.append(last)
     ends: dict[int, set[int]] | None = None
     for column in columns:
-        here = _positions(segment, filter(None, column), common if ends is None else ends.keys())
+        here = _positions(segment, column, common if ends is None else ends.keys())
         if ends is None:
             ends = here
         else:
