@@ -46,10 +46,13 @@ from archiver.search.tree import (
 
 LENGTH_LIMIT = 10_000
 DEPTH_LIMIT = 50
+PLACES_LIMIT = 200
+"""Questions about places; the ledger takes no condition that is nested a thousand levels deep."""
 
 _QUOTES = '"“”„\uff02'
 _space = re.compile(r"\s*")
 _word = re.compile(f"[^\\s(){_QUOTES}]+")
+_no_character = re.compile("[\ud800-\udfff]")
 _quote = re.compile(f"[{_QUOTES}]")
 _field = re.compile(r"([A-Za-z][A-Za-z_-]*):")
 _not_a_value = re.compile(r"//|:|\\")
@@ -67,6 +70,8 @@ def parse(text: str, *, now: datetime) -> Node:
     """The tree of a query; `now` gives relative dates their meaning and all dates their zone."""
     if len(text) > LENGTH_LIMIT:
         raise QueryError(f"the query is longer than {LENGTH_LIMIT} characters", text, LENGTH_LIMIT)
+    if found := _no_character.search(text):
+        raise QueryError("the query has a byte here that is not UTF-8", text, found.start())
     if not text.strip():
         raise QueryError("the query is empty", text, 0, hint="give a word to look for")
     return _Parser(text, list(_tokens(text)), now).whole()
@@ -138,6 +143,7 @@ class _Parser:
         self.tokens = tokens
         self.now = now
         self.next = 0
+        self.places = 0
 
     def whole(self) -> Node:
         tree = self.any_of(None, 0)
@@ -220,6 +226,9 @@ class _Parser:
     def leaf(self, field: Field | None, token: _Token) -> Node:
         if field is None or field.takes == "words":
             return self.words(field.name if field else "", token)
+        self.places += field.kind == "place"
+        if self.places > PLACES_LIMIT:
+            self.fail(f"more than {PLACES_LIMIT} accounts, folders and flags", token.at)
         try:
             return _LEAVES[field.takes](field, token.text, self.now)
         except values.BadValue as error:

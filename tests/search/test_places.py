@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from archiver.search import places
-from archiver.search.query import parse
+from archiver.search.query import PLACES_LIMIT, parse
 from archiver.search.tree import SamePlace, Word
 from archiver.store.ledger import glob_folder
 
@@ -66,6 +66,13 @@ def test_rows(rows: sqlite3.Connection, query: str, expected: list[int]) -> None
     where, parameters = places.compile(tree)
     found = rows.execute(f"SELECT id FROM places WHERE {where} ORDER BY id", parameters)
     assert [number - 1 for (number,) in found] == expected
+
+
+@pytest.mark.parametrize("operator", [" AND ", " OR "])
+def test_as_many_as_may_be_asked(rows: sqlite3.Connection, operator: str) -> None:
+    tree = parse("(" * 40 + operator.join(["in:inbox"] * PLACES_LIMIT) + ")" * 40, now=datetime(2026, 1, 1))
+    where, parameters = places.compile(tree)
+    assert rows.execute(f"SELECT id FROM places WHERE {where}", parameters).fetchall() == [(1,)]
 
 
 def test_only_places() -> None:
