@@ -6,11 +6,12 @@ What a verb needs is imported inside its method: `archiver search` must not pay 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from archiver.archive.ids import resolve, short_id
 from archiver.archive.reports import AccountCheck, Repaired, Results, Row, StatusReport, SyncReport
@@ -24,7 +25,7 @@ from archiver.store.reader import Reader
 from archiver.store.records import Spot
 
 if TYPE_CHECKING:
-    from archiver.imap import Connection
+    from archiver.archive.accounts import Mailbox
     from archiver.indexer import IndexReport
     from archiver.message import Message
     from archiver.pull import AccountReport, Progress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from archiver.search.index import Index, Order
     from archiver.smtp import Session
     from archiver.store.user import OutboxMessage
+    from archiver.watch import Pull, State
 
 # During a pull, the index is fed whenever so many documents wait for it.
 _INDEX_DURING_PULL = 2000
@@ -67,13 +69,13 @@ class Archive:
             yield ledger
 
     def _rebuild(self, ledger: Ledger) -> None:
-        from archiver.store.rebuild import rebuild
+        from archiver.store.rebuild import nameless, rebuild
 
         with self._lock("rebuild", "rebuilding the ledger"):
             if not ledger.fresh:
                 return  # whom we waited for did it
             with disk_errors("list the archive"):
-                empty = not any(layout.walk_folders(self.root))
+                empty = not any(layout.walk_folders(self.root)) and not nameless(self.root)
             if empty:
                 ledger.rebuilt()
                 return
@@ -83,6 +85,8 @@ class Archive:
         self.say(f"the ledger knows {adopted.messages} messages again")
         for path in adopted.damaged:
             self.say(f"damaged, not taken in: {path}")
+        for path in adopted.nameless:
+            self.say(f"no readable {layout.FOLDER_FILE}, named after its directory: {path}")
 
     def _lock(self, name: str, purpose: str) -> AbstractContextManager[None]:
         def waiting(holder: str) -> None:
@@ -157,16 +161,19 @@ class Archive:
         index: bool = True,
         progress: Progress | None = None,
         indexed: Callable[[int, int], None] = lambda done, total: None,
+        taken: int = 0,
     ) -> SyncReport:
         """Pull the accounts, all at once, a thread each, and index what came, while pulling and after.
 
-        One account's error does not touch the others. InterruptedRun when `stop` said so.
+        `taken` of each account's connections are in use by somebody else. One account's error does not
+        touch the others. InterruptedRun when `stop` said so.
         """
         from concurrent.futures import ThreadPoolExecutor, wait
 
         accounts = [self.account(name) for name in names] or list(self.config.accounts.values())
         if not accounts:
             raise UsageError("no account in the configuration", hint="add one under accounts:")
+        accounts = [_without(account, taken) for account in accounts]
         report = SyncReport()
         with self.ledger() as ledger:
             before = ledger.last_change()
@@ -196,34 +203,56 @@ class Archive:
         return report
 
     def _pull(self, account: Account, folders: Sequence[str], progress: Progress | None) -> AccountReport:
+        from archiver.archive.turn import take_turn
         from archiver.imap import connect
-        from archiver.pull import pull
-
-        def open_one() -> AbstractContextManager[Connection]:
-            return connect(account.imap, self._secret(account))
 
         with self._lock(f"account-{account.name}", "sync"), Ledger(self.root) as ledger:
-            other = ledger.identify(account.name, account.imap.host, account.imap.user)
-            ledger.started(account.name, time.time())
-            try:
-                with open_one() as connection:
-                    report = pull(
-                        account,
-                        connection,
-                        ledger,
-                        only=folders,
-                        progress=progress,
-                        stop=self.stop,
-                        hire=open_one,
-                        connections=account.imap.connections,
-                    )
-            except ArchiverError as exc:
-                exc.account = exc.account or account.name
-                ledger.finished(account.name, time.time(), exc.message)
-                raise
-            report.other_mailbox = other
-            ledger.finished(account.name, time.time(), None if report.complete else "some messages failed")
-            return report
+            return take_turn(
+                account,
+                ledger,
+                lambda: connect(account.imap, self._secret(account)),
+                only=folders,
+                progress=progress,
+                say=self.say,
+                stop=self.stop,
+            )
+
+    def watch(self, name: str, wake: int) -> Iterator[Pull | State]:
+        """Say which folders of an account to pull, until the descriptor `wake` is readable; pulls nothing.
+
+        All of the account's connections but one may be used for it.
+        """
+        from archiver.imap import connect
+        from archiver.pull.plan import choose
+        from archiver.watch import watch
+
+        account = self.account(name)
+        return watch(
+            lambda: connect(account.imap, self._secret(account)),
+            lambda mailboxes: choose(list(mailboxes), account.folders),
+            wake,
+            lines=_without(account, 1).imap.connections,
+        )
+
+    # account
+
+    def mailboxes(self) -> list[Mailbox]:
+        """Whose mailbox each account is, and was before."""
+        from archiver.archive.accounts import mailboxes
+
+        with self.ledger() as ledger:
+            return mailboxes(self.config, ledger)
+
+    def same_mailbox(self, name: str) -> Mailbox:
+        """Take an account's host and user for the mailbox that was pulled so far; how it was before."""
+        from archiver.archive.accounts import mailbox
+
+        account = self.account(name)
+        with self.ledger() as ledger, self._lock(f"account-{name}", "account same"):
+            before = mailbox(name, account, ledger)
+            if before.state == "other":
+                ledger.same_mailbox(name, before.host, before.user)
+            return before
 
     # The index
 
@@ -266,7 +295,7 @@ class Archive:
         from archiver.search import places
         from archiver.search.query import parse
 
-        tree = parse(text, now=datetime.now().astimezone())
+        tree = parse(text, now=datetime.now())
         with self.ledger() as ledger, self._index() as index:
             pending = ledger.last_change() - _indexed(ledger, index)
             if index.state() is None:
@@ -438,6 +467,12 @@ def _indexed(ledger: Ledger, index: Index) -> int:
     except ArchiverError:
         return 0
     return state.change if state and state.ledger == ledger.id else 0
+
+
+def _without(account: Account, taken: int) -> Account:
+    """The account with so many connections fewer, at least one."""
+    left = max(account.imap.connections - taken, 1)
+    return replace(account, imap=replace(account.imap, connections=left)) if taken else account
 
 
 def _count(status: object) -> int | None:

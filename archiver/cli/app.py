@@ -33,6 +33,7 @@ VERBS = {
     "run": "Sync on schedule until stopped",
     "verify": "Compare mail, ledger and index; with --repair, mend them",
     "reindex": "Build the index anew",
+    "account": "Show whose mailbox an account is, or say it is the same one",
 }
 
 

@@ -65,6 +65,8 @@ def _facts(report: SyncReport) -> dict[str, object]:
 def _print(report: SyncReport) -> None:
     for account in report.accounts:
         print(_summary(account))
+        if account.other_mailbox:
+            print("  another mailbox than before: all its folders were compared from the start")
         for folder in account.folders:
             for line in _details(folder):
                 print(f"  {printable(folder.folder)}: {printable(line)}")

@@ -32,6 +32,10 @@ class FolderReport(msgspec.Struct, kw_only=True):
     damaged: list[str] = msgspec.field(default_factory=list)
     error: str = ""
 
+    def happened(self) -> bool:
+        """Whether there is anything to tell."""
+        return self != FolderReport(account=self.account, folder=self.folder)
+
     def add(self, part: FolderReport) -> None:
         """Count what a share of the same folder did, too."""
         for field in ("stored", "bytes", "documents", "linked", "claimed", "failed"):

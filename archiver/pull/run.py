@@ -44,6 +44,7 @@ def pull(
     fault: Fault = no_fault,
     hire: Callable[[], AbstractContextManager[Connection]] | None = None,
     connections: int = 1,
+    report: AccountReport | None = None,
 ) -> AccountReport:
     """Bring the archive of `account` up to date; the caller holds the account's lock.
 
@@ -51,11 +52,13 @@ def pull(
     says so, what is in hand is made durable and InterruptedRun raised. `hire` makes further connections,
     up to `connections` in all, when there is enough to do. A folder that cannot be read and a
     message that cannot be fetched are in the report and do not stop the others; an error of the whole
-    connection is raised, with everything before it kept.
+    connection is raised, with everything before it kept; a `report` of the caller's then has what was
+    done, and counts on when it is given to the pull that goes on.
     """
     begun = time.monotonic()
-    report = AccountReport(account=account.name)
-    report.other_mailbox = ledger.identify(account.name, account.imap.host, account.imap.user)
+    report = report or AccountReport(account=account.name)
+    earlier = {each.folder: each for each in report.folders}
+    report.other_mailbox |= ledger.identify(account.name, account.imap.host, account.imap.user)
     recovered = dict(_recover(ledger, account.name))
     mailboxes = connection.list_folders()
     if mailboxes:
@@ -78,20 +81,28 @@ def pull(
     ):
         captain = Worker(orders, connection, ledger, syncer, crew)
         jobs = []
+        reports: list[FolderReport] = []
         for mailbox in chosen:
-            begin = recovered.pop(mailbox.raw, None)
+            begin = recovered.pop(mailbox.raw, None) or earlier.get(mailbox.name)
             begin = begin or FolderReport(account=account.name, folder=mailbox.name)
             folder = folders.get(mailbox.raw)
             if folder is None and isinstance(statuses[mailbox.raw], Status):
                 folder = captain.known_folder(mailbox)
             if folder is None or not captain.is_unchanged(folder, statuses[mailbox.raw], begin):
                 jobs.append(functools.partial(_folder, mailbox, statuses[mailbox.raw], folder, begin))
+                reports.append(begin)
             elif begin.waiting or begin.adopted or begin.damaged:
-                report.folders.append(begin)
+                reports.append(begin)
         report.checked = len(chosen)
-        report.folders += crew.together(jobs, captain, helpers=len(jobs) // _FOLDERS_A_HELPER)
-    report.folders += (left for left in recovered.values() if left.adopted or left.damaged)
-    report.seconds = time.monotonic() - begun
+        try:
+            crew.together(jobs, captain, helpers=len(jobs) // _FOLDERS_A_HELPER)
+        except BaseException:
+            reports = [each for each in reports if each.happened()]
+            raise
+        finally:
+            report.folders += (each for each in reports if each is not earlier.get(each.folder))
+            report.folders += (left for left in recovered.values() if left.adopted or left.damaged)
+            report.seconds += time.monotonic() - begun
     return report
 
 

@@ -241,11 +241,15 @@ class Ledger:
         return self._select(Folder, "folder WHERE id = ?", folder_id)[0]
 
     def add_folder(self, account: str, raw: str, name: str, path: str) -> Folder:
-        """A folder of this account, new or known. `path` is relative to the mail root."""
+        """A folder of this account, new or known. `path` is relative to the mail root.
+
+        Where the directory is known under another name, that one was guessed, and gives way.
+        """
         with self.transaction():
             self._db.execute(
                 "INSERT INTO folder (account, raw, name, path) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (account, raw) DO NOTHING",
+                " ON CONFLICT (account, raw) DO NOTHING"
+                " ON CONFLICT (path) DO UPDATE SET raw = excluded.raw, name = excluded.name, listed = 1",
                 (account, raw, name, path),
             )
         return self._select(Folder, "folder WHERE account = ? AND raw = ?", account, raw)[0]

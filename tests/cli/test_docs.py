@@ -39,11 +39,18 @@ def command(verb: str) -> click.Command:
     return found
 
 
+def parameters(verb: str) -> list[click.Parameter]:
+    """The options and arguments of a verb, and of what stands after it."""
+    found = command(verb)
+    inner = found.commands.values() if isinstance(found, click.Group) else ()
+    return [parameter for each in (found, *inner) for parameter in each.params]
+
+
 def options(verb: str) -> set[str]:
     """The long options of a verb, its help aside."""
     return {
         name
-        for parameter in command(verb).params
+        for parameter in parameters(verb)
         if isinstance(parameter, click.Option)
         for name in parameter.opts
         if name.startswith("--")
@@ -70,7 +77,7 @@ class TestVerbs:
         assert f"archiver {verb}" in text
         for option in options(verb):
             assert re.search(rf"{option}\b", text), f"docs/commands.md, {verb}: {option}"
-        for parameter in command(verb).params:
+        for parameter in parameters(verb):
             if isinstance(parameter, click.Argument):
                 assert (parameter.name or "").upper().rstrip("S") in text
 
@@ -97,7 +104,7 @@ class TestVerbs:
     def test_each_help_is_complete(self, home: Home, verb: str) -> None:
         text = " ".join(home.good(verb, "--help").out.split())
         assert "Exit codes: 0 " in text
-        for parameter in command(verb).params:
+        for parameter in parameters(verb):
             assert not isinstance(parameter, click.Option) or parameter.help, f"{verb}: {parameter.opts}"
         assert command(verb).help
 

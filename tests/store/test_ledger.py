@@ -296,6 +296,26 @@ class TestAccounts:
         assert not ledger.identify("work", "imap.example.org", "me")
         assert ledger.folder(inbox.id).uidvalidity == 7
 
+    def test_the_same_mailbox_under_another_name(self, ledger: Ledger, inbox: Folder) -> None:
+        assert not ledger.identify("work", "imap.example.org", "me")
+        ledger.same_mailbox("work", "imap.example.net", "me@example.net")
+        assert not ledger.identify("work", "imap.example.net", "me@example.net")
+        assert ledger.folder(inbox.id) == inbox
+        assert ledger.identify("work", "imap.example.org", "me")
+
+    def test_an_account_without_folders_has_no_epochs_to_open(self, ledger: Ledger) -> None:
+        assert not ledger.identify("work", "imap.exmaple.org", "me")
+        assert not ledger.identify("work", "imap.example.org", "me")
+
+    def test_a_run_does_not_say_whose_mailbox_it_is(self, ledger: Ledger, inbox: Folder) -> None:
+        """Nor when the daemon means to run: the host may be wrong, and nobody has logged in."""
+        ledger.started("work", 10.0)
+        ledger.schedule("work", 20.0)
+        assert ledger.account("work") == AccountRow("work", "", "", 10.0, None, None, None, 20.0)
+        assert ledger.account("home") is None
+        assert not ledger.identify("work", "imap.example.org", "me")
+        assert ledger.folder(inbox.id) == inbox
+
     def test_runs(self, ledger: Ledger) -> None:
         ledger.identify("work", "h", "u")
         ledger.started("work", 10.0)
