@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 
 from archiver.config import SecretSource
-from archiver.errors import CredentialError
+from archiver.errors import CredentialError, InterruptedRun
 
 COMMAND_SECONDS = 60
 
@@ -54,19 +56,40 @@ def _from_file(path: str, what: str) -> str:
 
 
 def _from_command(command: str, what: str) -> str:
+    # Without a terminal nobody sees what a hung command leaves behind: a session of its own lets all of it
+    # be ended. On a terminal it may want to ask there, and Ctrl-C reaches it.
+    alone = sys.stdin is None or not sys.stdin.isatty()
     try:
-        done = subprocess.run(
-            command, shell=True, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise CredentialError(f"{what}: the command did not end in {COMMAND_SECONDS} s") from None
+        process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, start_new_session=alone)
     except (OSError, ValueError):
         raise CredentialError(f"{what}: the command cannot be run") from None
-    if done.returncode:
+    with process:
+        try:
+            printed, _ = process.communicate(timeout=COMMAND_SECONDS)
+        except subprocess.TimeoutExpired:
+            _end(process, alone)
+            raise CredentialError(f"{what}: the command did not end in {COMMAND_SECONDS} s") from None
+        except BaseException:
+            _end(process, alone)
+            raise
+    if -process.returncode in (signal.SIGINT, signal.SIGTERM):
+        raise InterruptedRun(signal_number=-process.returncode)
+    if process.returncode:
         raise CredentialError(
-            f"{what}: the command failed with exit code {done.returncode}", hint="run it by hand to see why"
+            f"{what}: the command failed with exit code {process.returncode}",
+            hint="run it by hand to see why",
         )
-    return _first_line(done.stdout, f"{what}: what the command prints")
+    return _first_line(printed, f"{what}: what the command prints")
+
+
+def _end(process: subprocess.Popen[bytes], alone: bool) -> None:
+    try:
+        if alone:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    except ProcessLookupError:
+        pass  # it ended meanwhile
 
 
 def _first_line(data: bytes, source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from archiver import credentials
 from archiver.config import SecretSource
 from archiver.credentials import secret
-from archiver.errors import CredentialError
+from archiver.errors import CredentialError, InterruptedRun
 
 WHAT = "accounts.work.imap.password"
 WORD = "Xq7hunter2"
@@ -147,3 +148,21 @@ class TestCommand:
         begun = time.monotonic()
         assert "did not end" in refused(SecretSource(command=f"echo {WORD}; sleep 4; true")).message
         assert time.monotonic() - begun < 3
+
+
+def test_a_hung_command_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "COMMAND_SECONDS", 0.3)
+    note = tmp_path / "pid"
+    with pytest.raises(CredentialError, match="did not end"):
+        secret(SecretSource(command=f"sh -c 'echo $$ > {note}; sleep 500'; true"), "work")
+    child = int(note.read_text())
+    give_up = time.monotonic() + 5
+    while os.path.exists(f"/proc/{child}") and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert not os.path.exists(f"/proc/{child}")
+
+
+def test_a_command_that_was_interrupted_is_an_interruption() -> None:
+    with pytest.raises(InterruptedRun) as caught:
+        secret(SecretSource(command="kill -INT $$"), "work")
+    assert caught.value.exit_code == 130
