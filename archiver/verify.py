@@ -11,13 +11,24 @@ import msgspec
 
 from archiver.errors import DamagedError, InterruptedRun
 from archiver.search.index import Index
-from archiver.store.layout import mail_root, walk_folders
+from archiver.store.layout import guess_folder, mail_root, walk_folders
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Name, disk_errors, files, fits, key_of, read_file, to_wire
+from archiver.store.rebuild import nameless
 from archiver.store.records import Folder, Place
 
 Kind = Literal[
-    "missing", "damaged", "unreadable", "double", "unknown", "folder", "copy", "unindexed", "stray", "failed"
+    "missing",
+    "damaged",
+    "unreadable",
+    "double",
+    "unknown",
+    "folder",
+    "nameless",
+    "copy",
+    "unindexed",
+    "stray",
+    "failed",
 ]
 # What `verify --repair` does about each.
 REMEDIES: dict[Kind, str] = {
@@ -27,6 +38,7 @@ REMEDIES: dict[Kind, str] = {
     "double": "set the second file of the message aside in quarantine",
     "unknown": "take the file into the ledger, or set it aside in quarantine when it is damaged",
     "folder": "take the folder into the ledger",
+    "nameless": "write its .folder.json again, from the ledger or its directory's name, and take it in",
     "copy": "nothing: move one of the two directories away",
     "unindexed": "index it",
     "stray": "remove it from the index",
@@ -85,6 +97,19 @@ def verify(
     paths = {(folder.account, folder.raw): folder.path for folder in ledger.folders()}
     with disk_errors("list the archive"):
         on_disk = list(walk_folders(ledger.root))
+        lost = nameless(ledger.root)
+    names = {folder.path: folder.name for folder in known}
+    report.findings += [
+        Finding(
+            kind="nameless",
+            account=account,
+            folder=names.get(path) or guess_folder(path).name,
+            path=path,
+            detail=f"{path} does not say what folder it is",
+        )
+        for account, path in lost
+        if not accounts or account in accounts
+    ]
     for account, path, described in on_disk:
         if path not in paths.values() and (not accounts or account in accounts):
             first = paths.get((account, described.raw), "")

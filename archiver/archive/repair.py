@@ -29,10 +29,14 @@ def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str
         if finding.kind == "folder" and finding.path in described:
             account, file = described[finding.path]
             ledger.add_folder(account, file.raw, file.name, finding.path)
+        if finding.kind == "nameless":
+            _name(ledger, finding)
         if finding.kind in ("damaged", "double"):
             _quarantine(ledger.root, finding.path)
     folders = {folder.path: folder for folder in ledger.folders()}
-    for path in sorted({_folder_path(ledger.root, f) for f in findings if f.kind in ("unknown", "folder")}):
+    for path in sorted(
+        {_folder_path(ledger.root, f) for f in findings if f.kind in ("unknown", "folder", "nameless")}
+    ):
         if path not in folders:
             continue  # moved away meanwhile
         for damaged in adopt(ledger, folders[path]).damaged:
@@ -49,9 +53,23 @@ def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str
 
 def _folder_path(root: str, finding: Finding) -> str:
     """The folder that an unknown directory is, or an unknown file is in, relative to the mail root."""
-    if finding.kind == "folder":
+    if finding.kind in ("folder", "nameless"):
         return finding.path
     return os.path.relpath(os.path.dirname(os.path.dirname(finding.path)), layout.mail_root(root))
+
+
+def _name(ledger: Ledger, finding: Finding) -> None:
+    """Let a directory say again what folder it is: what the ledger knows, else what its own name tells."""
+    directory = os.path.join(layout.mail_root(ledger.root), finding.path)
+    if not os.path.isdir(directory):
+        return  # moved away meanwhile
+    described = layout.guess_folder(finding.path)
+    for folder in ledger.folders(finding.account):
+        if folder.path == finding.path:
+            described = layout.FolderFile(folder.raw, folder.name, described.delimiter)
+    with disk_errors("write the name of a folder"):
+        layout.write_folder_file(directory, described)
+    ledger.add_folder(finding.account, described.raw, described.name, finding.path)
 
 
 def _mend_index(index: Index, findings: Iterable[Finding]) -> None:

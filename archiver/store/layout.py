@@ -15,6 +15,8 @@ from collections.abc import Iterator
 import msgspec
 
 FOLDER_FILE = ".folder.json"
+# Begins the wire name of a folder that is only guessed: no byte of a true one becomes this character.
+_GUESS = "\ufffd"
 _MAX_BYTES = 120
 # Of all levels together, so that path and file name stay below what a system call takes (4096).
 _MAX_PATH = 1000
@@ -33,6 +35,11 @@ class FolderFile(msgspec.Struct, frozen=True):
     raw: str
     name: str
     delimiter: str | None
+
+    @property
+    def guessed(self) -> bool:
+        """Whether this was made up by `guess_folder`; the next pull of the folder says better."""
+        return self.raw.startswith(_GUESS)
 
 
 def mail_root(root: str) -> str:
@@ -132,24 +139,51 @@ def folder_components(folder: FolderFile) -> list[str]:
 def claim_folder(root: str, account: str, folder: FolderFile) -> str:
     """The directory of a folder relative to the mail root, created with its `.folder.json` if new.
 
-    Where another folder already has the directory, a hash of the raw name is added.
+    Where another folder already has the directory, a hash of the raw name is added. A directory whose
+    name is lost or guessed becomes the first folder's that would have it.
     """
     parts = [account, *folder_components(folder)]
     if len("/".join(parts).encode()) > _MAX_PATH:
         parts = [account, f"%~{_short_hash(folder.raw)}"]
     hashed = [*parts[:-1], f"{parts[-1][:80]}%~{_short_hash(folder.raw)}"]
-    for candidate in (parts, hashed):
-        relative = "/".join(candidate)
-        path = os.path.join(mail_root(root), relative)
-        present = read_folder_file(path)
-        if present is None:
-            make_directory(path)
-            write_file(os.path.join(path, FOLDER_FILE), _dump(folder))
-        if present is None or present.raw == folder.raw:
-            for sub in ("cur", "new", "tmp"):
-                make_directory(os.path.join(path, sub))
-            return relative
-    raise AssertionError(f"two folders with one hash: {folder.raw!r}")
+    candidates = ["/".join(candidate) for candidate in (parts, hashed)]
+    present = {each: read_folder_file(os.path.join(mail_root(root), each)) for each in candidates}
+    own = [each for each, found in present.items() if found and found.raw == folder.raw]
+    free = [each for each, found in present.items() if found is None or found.guessed]
+    if not own and not free:
+        raise AssertionError(f"two folders with one hash: {folder.raw!r}")
+    relative = (own or free)[0]
+    path = os.path.join(mail_root(root), relative)
+    if not own:
+        write_folder_file(path, folder)
+    for sub in ("cur", "new", "tmp"):
+        make_directory(os.path.join(path, sub))
+    return relative
+
+
+def write_folder_file(path: str, folder: FolderFile) -> None:
+    make_directory(path)
+    write_file(os.path.join(path, FOLDER_FILE), _dump(folder))
+
+
+def guess_folder(relative: str) -> FolderFile:
+    """What the folder in a directory, relative to the mail root, may be called; its wire name is unknown."""
+    parts = relative.split("/")[1:]
+    name = "/".join(_decode(part, whole=len(parts) == 1) for part in parts)
+    return FolderFile(_GUESS + relative, name, "/" if len(parts) > 1 or "/" not in name else None)
+
+
+def _decode(component: str, whole: bool) -> str:
+    """A directory's name with its escapes undone; a `/` only where it cannot be taken for a level's end."""
+
+    def undo(match: re.Match[str]) -> str:
+        try:
+            text = bytes.fromhex(match[0].replace("%", "")).decode()
+        except UnicodeDecodeError:
+            return match[0]
+        return text if whole or "/" not in text else match[0]
+
+    return "" if component == "%" else re.sub("(?:%[0-9A-F]{2})+", undo, component)
 
 
 def read_folder_file(path: str) -> FolderFile | None:
@@ -162,17 +196,27 @@ def read_folder_file(path: str) -> FolderFile | None:
 
 
 def walk_folders(root: str) -> Iterator[tuple[str, str, FolderFile]]:
-    """Every folder on disk: account, directory relative to the mail root, what it is called.
+    """Every folder on disk that says what it is called: account, directory below the mail root, that."""
+    for account, relative, found in walk(root):
+        if found is not None:
+            yield account, relative, found
 
-    OSError where a directory cannot be listed: what is in it must not be taken for gone.
+
+def walk(root: str) -> Iterator[tuple[str, str, FolderFile | None]]:
+    """Every directory of an account but the parts of Maildirs; None where nothing says what it is called.
+
+    An account's directory may be a link, those in it are not followed. OSError where a directory cannot
+    be listed: what is in it must not be taken for gone.
     """
     top = mail_root(root)
-    for directory, names, _ in os.walk(top, onerror=_unless_gone):
-        names[:] = sorted(n for n in names if n not in ("cur", "new", "tmp"))
-        found = read_folder_file(directory)
-        if found is not None:
-            relative = os.path.relpath(directory, top)
-            yield relative.split(os.sep, 1)[0], relative, found
+    try:
+        accounts = sorted(entry.name for entry in os.scandir(top) if entry.is_dir())
+    except FileNotFoundError:
+        return
+    for account in accounts:
+        for directory, names, _ in os.walk(os.path.join(top, account), onerror=_unless_gone):
+            names[:] = sorted(n for n in names if n not in ("cur", "new", "tmp"))
+            yield account, os.path.relpath(directory, top), read_folder_file(directory)
 
 
 def _unless_gone(error: OSError) -> None:

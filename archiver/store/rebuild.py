@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from archiver.store.layout import mail_root, sync_directory, walk_folders
+from archiver.store.layout import FolderFile, guess_folder, mail_root, sync_directory, walk, walk_folders
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Name, disk_errors, files, fits, key_of, read_file, to_wire
 from archiver.store.records import Folder, NewPlace
@@ -21,10 +21,12 @@ _BATCH = 500
 
 
 class Adopted(msgspec.Struct, frozen=True):
-    """What was taken into the ledger; `damaged` are paths whose bytes are not those their name speaks of."""
+    """What was taken into the ledger; `damaged` are paths whose bytes are not those their name speaks of,
+    `nameless` directories, relative to the mail root, that do not say what folder they are."""
 
     messages: int = 0
     damaged: tuple[str, ...] = ()
+    nameless: tuple[str, ...] = ()
 
 
 def rebuild(ledger: Ledger, advance: Callable[[str, int], None] = lambda folder, count: None) -> Adopted:
@@ -36,13 +38,26 @@ def rebuild(ledger: Ledger, advance: Callable[[str, int], None] = lambda folder,
     damaged: list[str] = []
     with disk_errors("list the archive"):
         folders = list(walk_folders(ledger.root))
+        lost = nameless(ledger.root)
+    known = {folder.path: FolderFile(folder.raw, folder.name, None) for folder in ledger.folders()}
+    folders += [(account, path, known.get(path) or guess_folder(path)) for account, path in lost]
     for account, relative, described in folders:
         folder = ledger.add_folder(account, described.raw, described.name, relative)
         adopted = adopt(ledger, folder)
         total += adopted.messages
         damaged += adopted.damaged
         advance(f"{account}/{described.name}", adopted.messages)
-    return Adopted(total, tuple(damaged))
+    return Adopted(total, tuple(damaged), tuple(path for _, path in lost))
+
+
+def nameless(root: str) -> list[tuple[str, str]]:
+    """Directories that hold files of ours and do not say what folder they are: account, path below mail."""
+    top = mail_root(root)
+    return [
+        (account, path)
+        for account, path, described in walk(root)
+        if described is None and any(files(os.path.join(top, path)))
+    ]
 
 
 def adopt(ledger: Ledger, folder: Folder) -> Adopted:

@@ -137,6 +137,15 @@ class TestLedgerLost:
         assert archive.search("word3").total == 1
         assert said == []
 
+    def test_a_folder_without_its_name_is_taken_in_and_said(
+        self, archive: Archive, tree: Tree, said: list[str]
+    ) -> None:
+        tree.lose_ledger()
+        for described in Path(tree.root, "mail").rglob(".folder.json"):
+            described.unlink()
+        assert archive.search("word3").total == 1
+        assert "no readable .folder.json, named after its directory: work/INBOX" in said
+
     def test_by_one_of_many_that_start_at_once(self, archive: Archive, tree: Tree, said: list[str]) -> None:
         tree.lose_ledger()
         counts: list[int] = []

@@ -16,7 +16,7 @@ from archiver.archive.repair import repair
 from archiver.indexer import drain
 from archiver.search.index import Index, IndexState, open_index
 from archiver.store import maildir
-from archiver.store.layout import index_path
+from archiver.store.layout import FolderFile, index_path, read_folder_file
 from archiver.store.maildir import key_of
 from archiver.store.reader import Reader
 from archiver.verify import Finding, verify
@@ -186,6 +186,32 @@ class TestDamaged:
         path.rename(f"{path}T")
         assert repair(tree.ledger, index, found) == set()
         assert [f.kind for f in verify(tree.ledger, index).findings] == ["damaged"]
+
+
+class TestNameless:
+    @pytest.mark.parametrize("content", [None, b"", b"{"])
+    def test_a_known_folder_gets_its_name_from_the_ledger(
+        self, tree: Tree, index: Index, content: bytes | None
+    ) -> None:
+        path = Path(tree.root, "mail/work/Copy/.folder.json")
+        path.unlink() if content is None else path.write_bytes(content)
+        (finding,) = verify(tree.ledger, index).findings
+        assert (finding.kind, finding.account, finding.folder) == ("nameless", "work", "Copy")
+        assert not finding.harmless
+        assert verify(tree.ledger, index, ("home",)).findings == []
+        assert mend(tree, index) == (set(), [])
+        assert read_folder_file(str(path.parent)) == FolderFile("Copy", "Copy", "/")
+
+    def test_an_unknown_one_is_taken_in(self, tree: Tree, index: Index) -> None:
+        stranger = Tree(tree.root + "-other")
+        stranger.file(stranger.folder("A: b"), [message(50)])
+        stranger.ledger.close()
+        target = Path(tree.root, "mail/work/A%3A b")
+        shutil.copytree(Path(stranger.root, "mail/work/A%3A b"), target)
+        (target / ".folder.json").unlink()
+        assert mend(tree, index) == (set(), [])
+        assert [spot.folder for spot in tree.ledger.spots(key_of(message(50)))] == ["A: b"]
+        assert index.hit(key_of(message(50)))
 
 
 class TestUnreadable:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from archiver.errors import ConnectionLostError
+from archiver.store.layout import read_folder_file
+from archiver.store.ledger import Ledger
 from tests.pull import checks
 from tests.pull.conftest import Archive, ArchiveOf, Scripted, mail, only
-from tests.pull.steps import delivered, facts, fetches, loaded, lose_ledger
+from tests.pull.steps import delivered, facts, fetches, loaded, lose_ledger, mended
 from tests.servers.dovecot import User
 
 
@@ -214,3 +216,31 @@ class TestEpochs:
         assert fetches(connection.asked) == []
         assert facts(archive) == before
         checks.converged(archive.root, server.messages())
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+@pytest.mark.parametrize("name", ["INBOX", "Lists/a: b"])
+def test_a_folder_whose_name_was_guessed_takes_the_true_one(
+    archive: Archive, name: str, repaired: bool
+) -> None:
+    server = loaded()
+    for number in (1, 2):
+        server.folder(name).add(mail(number))
+    archive.pull(server.connect())
+    with Ledger(archive.root) as ledger:
+        (known,) = (folder for folder in ledger.folders() if folder.name == name)
+    described = archive.path / "mail" / known.path / ".folder.json"
+    described.unlink()
+    lose_ledger(archive)
+    if repaired:
+        mended(archive)
+    server.folder(name).add(mail(3))
+    connection = server.connect()
+    archive.pull(connection)
+    assert fetches(connection.asked) == [3]
+    with Ledger(archive.root) as ledger:
+        (again,) = (folder for folder in ledger.folders() if folder.path == known.path)
+        assert (again.raw, again.name, again.listed) == (known.raw, known.name, 1)
+        assert {uid: gone for uid, (_, _, gone) in ledger.known(again).items()} == {1: 0, 2: 0, 3: 0}
+    found = read_folder_file(str(described.parent))
+    assert found is not None and (found.raw, found.name) == (known.raw, known.name)

@@ -23,6 +23,7 @@ from archiver.store.layout import (
     claim_folder,
     encode_component,
     folder_components,
+    guess_folder,
     lock_path,
     mail_root,
     make_directory,
@@ -236,6 +237,13 @@ class TestWalk:
             ("work", "work/INBOX")
         ]
 
+    def test_an_account_may_be_a_link(self, tmp_path: Path) -> None:
+        claim_folder(str(tmp_path), "work", folder("INBOX"))
+        (tmp_path / "mail" / "work").rename(tmp_path / "elsewhere")
+        (tmp_path / "mail" / "work").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "mail" / "file").touch()
+        assert list(walk_folders(str(tmp_path))) == [("work", "work/INBOX", folder("INBOX"))]
+
     def test_no_tree_no_folders(self, tmp_path: Path) -> None:
         assert list(walk_folders(str(tmp_path / "nowhere"))) == []
 
@@ -283,3 +291,34 @@ class TestFiles:
 
     def test_where_things_are(self) -> None:
         assert lock_path("/r", "account-work") == "/r/locks/account-work.lock"
+
+
+class TestGuess:
+    @pytest.mark.parametrize("name", ["INBOX", "Lists/a: b", "%", ".hidden/cur", "日本/%41", "a%/é"])
+    def test_the_name_comes_back_from_the_directory(self, tmp_path: Path, name: str) -> None:
+        described = FolderFile("raw", name, "/")
+        found = guess_folder(claim_folder(str(tmp_path), "work", described))
+        assert (found.name, found.delimiter, found.guessed, described.guessed) == (name, "/", True, False)
+
+    @pytest.mark.parametrize(
+        ("path", "name", "delimiter"),
+        [
+            ("w/a%2Fb", "a/b", None),
+            ("w/a%2Fb/c", "a%2Fb/c", "/"),
+            ("w/a%FF", "a%FF", "/"),
+            ("w/x%~0123456789abcdef", "x%~0123456789abcdef", "/"),
+            ("w/%/a", "/a", "/"),
+        ],
+    )
+    def test_what_cannot_be_undone_stays(self, path: str, name: str, delimiter: str | None) -> None:
+        assert (guess_folder(path).name, guess_folder(path).delimiter) == (name, delimiter)
+
+    def test_a_claim_takes_its_own_before_one_that_is_guessed(self, tmp_path: Path) -> None:
+        first = claim_folder(str(tmp_path), "work", folder("a.b", "."))
+        second = claim_folder(str(tmp_path), "work", folder("a/b", "."))
+        described = tmp_path / "mail" / first / FOLDER_FILE
+        for lost in (json.dumps({"raw": guess_folder(first).raw, "name": "a/b", "delimiter": "/"}), ""):
+            described.write_text(lost)
+            assert claim_folder(str(tmp_path), "work", folder("a/b", ".")) == second
+            assert claim_folder(str(tmp_path), "work", folder("a.b", ".")) == first
+            assert read_folder_file(str(described.parent)) == folder("a.b", ".")

@@ -210,6 +210,23 @@ class TestRebuild:
             assert facts(full.ledger) == before
 
 
+class TestNameless:
+    @pytest.mark.parametrize("content", [None, b"", b"{"])
+    def test_is_taken_in_under_the_name_of_its_directory(self, full: Tree, content: bytes | None) -> None:
+        path = Path(full.root, "mail/work/Lists/日本/.folder.json")
+        path.unlink() if content is None else path.write_bytes(content)
+        ledger = full.lose_ledger()
+        assert rebuild(ledger) == Adopted(22, (), ("work/Lists/日本",))
+        assert [spot.folder for spot in ledger.spots(key_of(message(10)))] == ["Lists/日本"]
+        assert rebuild(ledger) == Adopted(0, (), ("work/Lists/日本",))
+
+    def test_what_the_ledger_knows_stays(self, full: Tree) -> None:
+        Path(full.root, "mail/work/INBOX/.folder.json").unlink()
+        before = facts(full.ledger)
+        assert rebuild(full.ledger) == Adopted(0, (), ("work/INBOX",))
+        assert facts(full.ledger) == before
+
+
 class TestAdopt:
     def test_nothing_lacking(self, full: Tree) -> None:
         for folder in full.ledger.folders():
