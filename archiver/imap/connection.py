@@ -24,7 +24,7 @@ from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
 from archiver.imap.stream import Stream
 from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Receive, Selected, Status
-from archiver.imap.wire import Line
+from archiver.imap.wire import MAX_MODSEQ, MAX_NUMBER, Line, checked
 
 _CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d+)\]", re.IGNORECASE)
 _EXISTS = re.compile(rb"\* +(\d+) +EXISTS", re.IGNORECASE)
@@ -198,11 +198,11 @@ class Connection:
         with translate(self._exchange.server):
             for line in self._exchange.ask(b"EXAMINE %b%b" % (quoted(mailbox.raw), option)):
                 if match := _EXISTS.match(line.text):
-                    exists = int(match[1])
+                    exists = checked(match[1], MAX_NUMBER, "EXISTS {}")
                 elif listed := listed_in(line):
                     changed.append(listed)
                 vanished += vanished_in(line)
-                codes.update((k.upper(), int(v)) for k, v in _CODE.findall(line.text))
+                codes.update(_numbers(_CODE, line.text))
             if not self._exchange.ok(line):
                 self._exchange.go_on_after(line)
                 raise FolderError(f"cannot be opened: {self._exchange.words(line)}", folder=mailbox.name)
@@ -265,6 +265,14 @@ class Connection:
 
 
 def _status_in(line: Line) -> Status:
-    values = {k.upper(): int(v) for k, v in _STATUS_ITEMS.findall(line.text.rpartition(b"(")[2])}
-    get = values.get
+    get = _numbers(_STATUS_ITEMS, line.text.rpartition(b"(")[2]).get
     return Status(get(b"MESSAGES"), get(b"UIDNEXT"), get(b"UIDVALIDITY"), get(b"HIGHESTMODSEQ"))
+
+
+def _numbers(what: re.Pattern[bytes], text: bytes) -> dict[bytes, int]:
+    """The numbers a server gives by upper-case name; ProtocolError for one that cannot be."""
+    found = {}
+    for name, digits in what.findall(text):
+        most = MAX_MODSEQ if name.upper() == b"HIGHESTMODSEQ" else MAX_NUMBER
+        found[name.upper()] = checked(digits, most, f"{name.decode()} {{}}")
+    return found

@@ -6,10 +6,10 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from archiver.imap.exchange import Exchange
-from archiver.imap.types import Failed, Fetched, Listed, Receive
+from archiver.imap.types import Failed, Fetched, Listed, Receive, Spooled
 from archiver.imap.wire import (
     MAX_NUMBER,
     Line,
@@ -57,14 +57,15 @@ def fetch(
             batch = uids[start : start + pace.batch()]
             start += len(batch)
             ahead.extend(exchange.send_all([_FETCH % part for part in uid_set(batch)]))
+        parts = _Parts(missing)
         for line in exchange.answer(ahead.popleft(), receive):
-            message = _message(line)
-            if message and message.uid in missing:
+            if message := parts.add(line):
                 del missing[message.uid]
                 pace.note(message.size)
                 yield message
-            elif line.spooled:
-                os.unlink(line.spooled.path)  # nobody asked for it
+        for message in parts.rest():
+            del missing[message.uid]
+            yield message
         exchange.go_on_after(line)
         if not exchange.ok(line):
             refused = exchange.words(line)
@@ -75,20 +76,24 @@ def fetch(
 def _one_by_one(
     exchange: Exchange, uids: list[int], refused: str, receive: Receive | None
 ) -> Iterator[Fetched | Failed]:
-    there: set[int] = set()
+    there: dict[int, frozenset[str]] = {}
     for part in uid_set(uids):
         for line in exchange.ask(b"UID FETCH %b (UID FLAGS)" % part):
             if listed := listed_in(line):
-                there.add(listed.uid)
+                there[listed.uid] = listed.flags
         exchange.insist(line)
     for uid in uids:
         if uid not in there:
             continue
         found: Fetched | None = None
+        wanted = {uid: None}
+        parts = _Parts(wanted, there[uid])
         for line in exchange.ask(_FETCH % str(uid).encode(), receive):
-            message = _message(line)
-            if message and message.uid == uid:
+            if message := parts.add(line):
                 found = message
+                wanted.clear()
+        for message in parts.rest():
+            found = message
         exchange.go_on_after(line)
         reason = "" if exchange.ok(line) else exchange.words(line)
         yield found or Failed(uid, reason or refused or "the server sends no content")
@@ -116,16 +121,55 @@ def _uid(digits: bytes) -> int:
     return checked(digits, MAX_NUMBER, "UID {}")
 
 
-def _message(line: Line) -> Fetched | None:
-    """The message in a FETCH answer; None without UID or body; an empty body is none (Exchange)."""
-    items = fetch_items(line)
-    uid = number(items, b"UID")
-    if not items or not uid:
+class _Parts:
+    """What the answers to one command say of each message: some servers send its items in several."""
+
+    def __init__(self, wanted: Mapping[int, None], flags: frozenset[str] | None = None) -> None:
+        """`flags` are for messages that come without any; None: those are as good as missing."""
+        self._wanted = wanted
+        self._flags = flags
+        self._items: dict[int, dict[bytes, bytes | None]] = {}
+        self._spooled: dict[int, Spooled] = {}
+
+    def add(self, line: Line) -> Fetched | None:
+        """The message that is whole with this line; an empty body is none (Exchange)."""
+        items = fetch_items(line)
+        uid = number(items, b"UID")
+        if line.spooled and not (items and uid in self._wanted and items.get(b"BODY[]") == b""):
+            _drop(line.spooled)  # nobody asked for it
+            return None
+        if not items or not uid or uid not in self._wanted:
+            return None
+        if line.spooled:
+            _drop(self._spooled.get(uid))
+            self._spooled[uid] = line.spooled
+        before = self._items.get(uid)
+        items = {**before, **items} if before else items
+        if b"INTERNALDATE" in items and b"FLAGS" in items and (message := self._message(uid, items)):
+            self._items.pop(uid, None)
+            return message
+        self._items[uid] = items
         return None
-    wire = line.spooled or items.get(b"BODY[]")
-    if not wire:
-        return None
-    return Fetched(uid, flags_of(items.get(b"FLAGS")), internal_date(items.get(b"INTERNALDATE")), wire)
+
+    def rest(self) -> Iterator[Fetched]:
+        """At the end of the answer: those that came without a date; what lacks more is dropped."""
+        for uid, items in self._items.items():
+            if (b"FLAGS" in items or self._flags is not None) and (message := self._message(uid, items)):
+                yield message
+        for spooled in self._spooled.values():
+            _drop(spooled)
+
+    def _message(self, uid: int, items: dict[bytes, bytes | None]) -> Fetched | None:
+        wire = self._spooled.pop(uid, None) or items.get(b"BODY[]")
+        if not wire:
+            return None
+        flags = flags_of(items[b"FLAGS"]) if b"FLAGS" in items else self._flags or frozenset()
+        return Fetched(uid, flags, internal_date(items.get(b"INTERNALDATE")), wire)
+
+
+def _drop(spooled: Spooled | None) -> None:
+    if spooled:
+        os.unlink(spooled.path)
 
 
 class _Pace:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
-from archiver.errors import ConnectionLostError, UnavailableError
+from archiver.errors import ConnectionLostError, ProtocolError, UnavailableError
 from archiver.imap import Connection, Failed, Fetched, Mailbox, fetch
 from tests.imap.conftest import Connect
 from tests.servers.honest import Command
-from tests.servers.scripted import ScriptedServer, bye, cut, edit, reply
+from tests.servers.scripted import ScriptedServer, before, bye, cut, edit, reply
 
 Scripted = Callable[..., ScriptedServer]
 INBOX = Mailbox("INBOX", "INBOX", "/")
@@ -145,3 +146,94 @@ def test_batches_are_bounded_by_bytes_once_sizes_are_known(
     sizes = [int(last or first) - int(first) + 1 for first, _, last in (s.partition(":") for s in sets)]
     assert sum(sizes) == 40
     assert max(sizes[len(sizes) // 2 :]) <= 2
+
+
+DATE = b'INTERNALDATE "01-Jan-2020 00:00:00 +0000"'
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        (b"BODY[] %b", rb"FLAGS (\Seen) " + DATE),
+        (rb"FLAGS (\Seen)", b"BODY[] %b", DATE),
+        (DATE, rb"FLAGS (\Seen) BODY[] %b"),
+        (b"BODY[] %b", DATE, rb"FLAGS (\Seen)"),
+    ],
+)
+def test_a_message_in_several_answers(
+    server: ScriptedServer, inbox: Connection, order: tuple[bytes, ...]
+) -> None:
+    def apart(_: bytes) -> bytes:
+        lines = [b"* %d FETCH (UID %d %b)\r\n" % (u, u, items) for items in order for u in (1, 2, 3)]
+        texts = [mail(u) for items in order for u in (1, 2, 3) if b"%b" in items]
+        filled = iter(texts)
+        return b"".join(
+            line.replace(b"%b", b"{%d}\r\n%b" % (len(text := next(filled)), text)) if b"%b" in line else line
+            for line in lines
+        )
+
+    server.on("UID FETCH", edit(lambda answer: apart(answer) + answer[answer.rindex(b"A") :]), when=batch(0))
+    found = list(inbox.fetch(range(1, 4)))
+    assert numbers(found) == [1, 2, 3]
+    for message in found:
+        assert isinstance(message, Fetched)
+        assert (set(message.flags), message.received) == ({r"\Seen"}, 1577836800)
+    assert len([c for c in server.commands if c.name == "UID FETCH"]) == 1
+
+
+def test_one_without_flags_is_asked_for_by_itself(server: ScriptedServer, inbox: Connection) -> None:
+    server.folder().mails[1].flags = ("\\Seen",)
+    server.on("UID FETCH", edit(lambda answer: re.sub(rb" FLAGS \(.*?\)", b"", answer)), when=batch(0))
+    found = list(inbox.fetch(range(1, 4)))
+    assert numbers(found) == [1, 2, 3]
+    assert [m.flags for m in found if isinstance(m, Fetched)] == [set(), {r"\Seen"}, set()]
+
+
+def test_one_that_never_has_flags_has_those_of_the_list(server: ScriptedServer, inbox: Connection) -> None:
+    server.folder().mails[1].flags = ("\\Seen",)
+    server.on(
+        "UID FETCH",
+        edit(lambda answer: re.sub(rb" FLAGS \(.*?\)", b"", answer)),
+        when=lambda command: "BODY" in command.arguments,
+    )
+    found = list(inbox.fetch(range(1, 4)))
+    assert numbers(found) == [1, 2, 3]
+    assert [m.flags for m in found if isinstance(m, Fetched)] == [set(), {r"\Seen"}, set()]
+
+
+def test_one_without_a_date_is_taken_as_it_is(server: ScriptedServer, inbox: Connection) -> None:
+    server.on("UID FETCH", edit(lambda answer: re.sub(rb' INTERNALDATE ".*?"', b"", answer)))
+    found = list(inbox.fetch(range(1, 4)))
+    assert numbers(found) == [1, 2, 3]
+    assert {m.received for m in found if isinstance(m, Fetched)} == {None}
+    assert len([c for c in server.commands if c.name == "UID FETCH"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("STATUS", "* STATUS INBOX (MESSAGES 1 UIDNEXT 4294967296 UIDVALIDITY 1)"),
+        ("STATUS", "* STATUS INBOX (UIDVALIDITY 4294967296)"),
+        ("STATUS", "* STATUS INBOX (HIGHESTMODSEQ 9223372036854775808)"),
+        ("EXAMINE", "* 4294967296 EXISTS"),
+        ("EXAMINE", "* OK [UIDVALIDITY 4294967296] so"),
+        ("EXAMINE", "* OK [UIDNEXT 4294967297] so"),
+        ("EXAMINE", "* OK [HIGHESTMODSEQ 9223372036854775808] so"),
+        ("EXAMINE", "* VANISHED (EARLIER) 1:4294967296"),
+        ("UID FETCH", "* 1 FETCH (UID 4294967296 FLAGS ())"),
+    ],
+)
+def test_numbers_that_cannot_be(server: ScriptedServer, log_in: Connect, command: str, line: str) -> None:
+    server.on(command, before(line))
+    connection = log_in(server)
+    with pytest.raises(ProtocolError, match=r"sends .* \d+, which cannot be"):
+        connection.status([INBOX])
+        connection.examine(INBOX)
+        list(connection.list_uids(1))
+
+
+def test_the_largest_numbers_that_can_be(server: ScriptedServer, log_in: Connect) -> None:
+    server.on("EXAMINE", before("* OK [HIGHESTMODSEQ 9223372036854775807] so"))
+    server.folder().uidvalidity = 4294967295
+    selected = log_in(server).examine(INBOX)
+    assert (selected.uidvalidity, selected.modseq) == (4294967295, 9223372036854775807)
