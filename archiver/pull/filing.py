@@ -17,7 +17,7 @@ from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Group, Name, disk_errors, key_of, letters, sweep, to_file
 from archiver.store.reader import Reader
-from archiver.store.records import Folder, NewPlace
+from archiver.store.records import Folder, NewPlace, Place
 
 Fault = Callable[[str], None]
 
@@ -112,16 +112,23 @@ class Filing:
         places = self._ledger.claimable(self._folder, arrived.place.key)
         # Where UIDs were counted anew under one UIDVALIDITY, an earlier place may have the name already.
         for place in sorted(places, key=lambda place: place.file != arrived.place.file):
-            path = self._reader.find(self._path, place.file, place.flags)
-            good = path is not None and _holds(path, arrived.data)
-            if good and path is not None:
-                os.rename(path, os.path.join(self._path, "cur", arrived.file_name))
+            good = self._take(place, arrived)
+            if good:
                 self._fault("claimed")
                 self.claimed += 1
             if good or place.file == arrived.place.file:
                 claimed.append(place.id)
                 return good
         return False
+
+    def _take(self, place: Place, arrived: _Arrived) -> bool:
+        """Rename the file of a place if it has this content, once more if others rename it meanwhile."""
+
+        def find() -> str | None:
+            path = self._reader.find(self._path, place.file, place.flags)
+            return path if path is not None and _holds(path, arrived.data) else None
+
+        return move(find, os.path.join(self._path, "cur", arrived.file_name))
 
     def _link(self, arrived: _Arrived, group: Group) -> bool:
         """Let the new name be another name of a file with this content."""
@@ -186,6 +193,20 @@ def _holds(path: str, data: bytes | str) -> bool:
             return file.read() == data
     except FileNotFoundError:
         return False
+
+
+def move(find: Callable[[], str | None], target: str) -> bool:
+    """Rename what `find` finds, once more if others renamed it meanwhile; False when it is gone."""
+    for _ in range(2):
+        source = find()
+        if source is None or source == target:
+            return source is not None
+        try:
+            os.rename(source, target)
+        except FileNotFoundError:
+            continue
+        return True
+    return False
 
 
 def clean(ledger: Ledger, folder: Folder) -> None:

@@ -13,7 +13,7 @@ from archiver.errors import ArchiverError, FolderError, InterruptedRun, ServerEr
 from archiver.imap import Connection, Failed, Mailbox, Selected, Status
 from archiver.pull import plan
 from archiver.pull.crew import Crew
-from archiver.pull.filing import Fault, Filing
+from archiver.pull.filing import Fault, Filing, move
 from archiver.pull.report import FolderReport, Progress
 from archiver.store.durable import Syncer
 from archiver.store.layout import FolderFile, claim_folder, mail_root, read_folder_file
@@ -73,7 +73,9 @@ class Worker:
         if isinstance(status, FolderError) or folder is None:
             report.error = status.message if isinstance(status, FolderError) else "not known"
             return report
-        if read_folder_file(os.path.join(mail_root(self.ledger.root), folder.path)) is None:
+        with disk_errors("read a folder of the archive"):
+            described = read_folder_file(os.path.join(mail_root(self.ledger.root), folder.path))
+        if described is None:
             self.claim_directory(mailbox)  # somebody removed it
         known = self.ledger.known(folder)
         try:
@@ -192,9 +194,7 @@ class Worker:
         with disk_errors("rename a message"):
             for place in self.ledger.places(folder, moved):
                 target = os.path.join(path, "cur", f"{place.file}:2,{moved[place.uid]}")
-                source = finder.path(path, place.file, place.flags)
-                if source and source != target:
-                    os.rename(source, target)
+                move(functools.partial(finder.path, path, place.file, place.flags), target)
         self.orders.fault("renamed")
         self.ledger.set_flags(folder, work.flags)
         self.ledger.set_gone(folder, work.gone, int(self.orders.now()))

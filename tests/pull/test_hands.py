@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
+from pathlib import Path
 
-from archiver.store.layout import read_folder_file
+import pytest
+
+from archiver.errors import StoreError
+from archiver.store.layout import FOLDER_FILE, read_folder_file
 from tests.pull import checks
 from tests.pull.conftest import Archive, mail
 from tests.pull.steps import loaded, lose_ledger, mended
@@ -100,3 +105,58 @@ class TestHands:
         archive.pull(server.connect())
         assert all(stranger.exists() for stranger in strangers)
         assert checks.live(archive.root) == server.messages()
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_a_file_renamed_just_before_its_flags_are(
+        self, archive: Archive, monkeypatch: pytest.MonkeyPatch, times: int
+    ) -> None:
+        server = loaded(1)
+        archive.pull(server.connect())
+        server.folder().flag(1, ["\\Flagged"])
+        meddle(monkeypatch, times)
+        archive.pull(server.connect())
+        (spot,) = checks.spots(archive.root)
+        assert spot.flags == "F"
+        (path,) = checks.files(archive.root)
+        assert path.name.endswith(":2,F" if times == 1 else ":2,RT")
+        checks.readable(archive.root, mail(1))
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_a_file_renamed_just_before_it_is_claimed(
+        self, archive: Archive, monkeypatch: pytest.MonkeyPatch, times: int
+    ) -> None:
+        server = loaded(1)
+        archive.pull(server.connect())
+        server.folder().renumber(77)
+        meddle(monkeypatch, times)
+        archive.pull(server.connect())
+        checks.readable(archive.root, mail(1))
+        assert checks.live(archive.root) == server.messages()
+        (new,) = (path for path in checks.files(archive.root) if ",V=77," in path.name)
+        assert new.read_bytes()
+        assert len(checks.files(archive.root)) == times
+
+    def test_a_folder_that_cannot_be_read(self, archive: Archive) -> None:
+        server = loaded(1)
+        archive.pull(server.connect())
+        described = archive.mail / "INBOX" / FOLDER_FILE
+        described.unlink()
+        described.symlink_to(described)
+        server.folder().add(mail(2))
+        with pytest.raises(StoreError, match="cannot"):
+            archive.pull(server.connect())
+
+
+def meddle(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Another program renames a message each time just before this one would."""
+    rename, left = os.rename, ["T", "RT"][:times]
+
+    def late(source: str, target: str) -> None:
+        if left and "/cur/" in source:
+            rename(
+                source,
+                Path(source).with_name(os.path.basename(source).partition(":")[0] + ":2," + left.pop(0)),
+            )
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", late)
