@@ -13,8 +13,8 @@ import re
 import uuid
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
 
 from msgspec import Struct
@@ -154,7 +154,8 @@ def resend(
     in memory at a time; what it raises of our own errors fails that message alone). name: the server's in
     the configuration, kept in the outbox. fault: called with a name between every two steps, for tests.
     stop: asked between messages; what is left stays queued. waiting: told who holds the outbox before
-    waiting for it. done: told each message's report as it ends.
+    waiting for it, where `stop` ends it with InterruptedRun. done: told each message's report as it ends;
+    what it raises ends the run, and what is left stays queued.
 
     Raises UsageError for addresses, before anything is written or sent, and StoreError when the outbox
     cannot be written, since nothing may be sent that cannot be recorded.
@@ -164,7 +165,7 @@ def resend(
     fault("planned")
     queued = _queue(jobs, sender, to, name or via.host, user, now)
     fault("queued")
-    with user.sending("resend", _unix(now), waiting=waiting) as orphans:
+    with user.sending("resend", _unix(now), waiting=waiting, stop=stop) as orphans:
         fault("locked")
         delivery = _Delivery(queued, sender, to, session_factory, user, now, fault, stop, done)
         delivery.run()
@@ -235,7 +236,8 @@ class _Delivery:
         while current and claimed:
             self.fault("sending")
             # Fetched now, so that one transaction can end this message and begin the next.
-            following = self.load()
+            with self.untouched(current):
+                following = self.load()
             outcomes, hint = self.send(session, current, claimed)
             goes_on = session.alive and not self.stop()
             claimed = self.user.finish(
@@ -244,13 +246,24 @@ class _Delivery:
                 _unix(self.now),
                 then=(following.job.id, following.block) if following and goes_on else None,
             )
-            self.report(current.job, outcomes, hint)
+            with self.untouched(following if claimed else None):
+                self.report(current.job, outcomes, hint)
             answered += session.alive
             if following and not goes_on:
                 self.left.appendleft(following.job)
             current = following
             self.fault("recorded")
         return answered
+
+    @contextmanager
+    def untouched(self, begun: _Loaded | None) -> Iterator[None]:
+        """Around what runs between a message's claim and its first byte: an error takes the claim back."""
+        try:
+            yield
+        except BaseException:
+            if begun:
+                self.user.release(begun.job.id, _unix(self.now))
+            raise
 
     def send(
         self, session: Session, message: _Loaded, to: Sequence[str]

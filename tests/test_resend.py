@@ -19,7 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.config import Duration, SmtpServer
-from archiver.errors import ConnectError, ConnectionLostError, DamagedError, LoginError, UsageError
+from archiver.errors import (
+    ConnectError,
+    ConnectionLostError,
+    DamagedError,
+    InterruptedRun,
+    LoginError,
+    UsageError,
+)
 from archiver.resend import MessageReport, Report, Wire, new_message_id, resend, resent_block
 from archiver.smtp import Mailbox, Session, connect
 from archiver.store.user import User
@@ -331,6 +338,63 @@ def test_one_refused_message_does_not_stop_the_next(user: User) -> None:
         report = resend(MESSAGES, [YOU], server, sessions(server), user, lambda: NOW, done=done)
     assert [message.outcomes[0].status for message in report.messages] == ["failed"] + ["sent"] * 4
     assert sink.connections == 1
+
+
+@pytest.mark.parametrize("reports", [1, 2, 5])
+def test_nobody_listens_any_more(reports: int, user: User) -> None:
+    """Standard output is a pipe that was closed: no message is claimed that was not sent."""
+    told: list[MessageReport] = []
+
+    def done(report: MessageReport) -> None:
+        told.append(report)
+        if len(told) == reports:
+            raise BrokenPipeError
+
+    with Sink() as sink:
+        server = server_at(sink)
+        with pytest.raises(BrokenPipeError):
+            resend(MESSAGES, [YOU, THEY], server, sessions(server), user, lambda: NOW, done=done)
+        assert len(sink.messages) == reports
+    assert [s for _, _, s, _ in kept(user)] == ["sent"] * 2 * reports + ["queued"] * 2 * (5 - reports)
+    with user.sending("check", 0) as orphans:
+        assert orphans == 0
+
+
+def test_nobody_listens_while_the_next_is_fetched(user: User) -> None:
+    """What fails before anything of the message under way was sent leaves it queued."""
+
+    def gone() -> bytes:
+        raise DamagedError("the file is damaged")
+
+    def done(report: MessageReport) -> None:
+        raise BrokenPipeError
+
+    with Sink() as sink:
+        server = server_at(sink)
+        items: list[tuple[Key, Wire]] = [MESSAGES[0], (b"k", gone)]
+        with pytest.raises(BrokenPipeError):
+            resend(items, [YOU], server, sessions(server), user, lambda: NOW, done=done)
+        assert sink.messages == []
+    assert [status for _, _, status, _ in kept(user)] == ["queued", "failed"]
+
+
+def test_stopped_while_it_waits_for_the_outbox(user: User, tmp_path: Path) -> None:
+    waiting: list[str] = []
+    with Sink() as sink, User(str(tmp_path)) as other, other.sending("resend", 0):
+        server = server_at(sink)
+        with pytest.raises(InterruptedRun):
+            resend(
+                MESSAGES,
+                [YOU],
+                server,
+                sessions(server),
+                user,
+                lambda: NOW,
+                stop=lambda: bool(waiting),
+                waiting=waiting.append,
+            )
+        assert sink.connections == 0
+    assert {status for _, _, status, _ in kept(user)} == {"queued"}
 
 
 @pytest.mark.parametrize(

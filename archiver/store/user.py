@@ -205,12 +205,13 @@ class User:
         *,
         wait: bool = True,
         waiting: Callable[[str], None] | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[int]:
         """Hold the outbox lock: only then may anything be begun. Yields how many recipients became `unknown`.
 
-        `purpose`, `wait` and `waiting` as in `archiver.store.locks.lock`.
+        `purpose`, `wait`, `waiting` and `stop` as in `archiver.store.locks.lock`.
         """
-        with lock(self.root, OUTBOX_LOCK, purpose, wait=wait, waiting=waiting):
+        with lock(self.root, OUTBOX_LOCK, purpose, wait=wait, waiting=waiting, stop=stop):
             yield self._orphans(now)
 
     def _orphans(self, now: int) -> int:
@@ -256,6 +257,15 @@ class User:
             (now, message),
         ).fetchall()
         return tuple(address for _, address in sorted(rows))
+
+    def release(self, message: int, now: int) -> None:
+        """Take back `begin`, for recipients of whom no byte went out: they are `queued`."""
+        with self._transaction():
+            self._db.execute(
+                """UPDATE recipient SET status = 'queued', updated = ?
+                WHERE message = ? AND status = 'sending'""",
+                (now, message),
+            )
 
     def finish(
         self, message: int, outcomes: Sequence[Outcome], now: int, *, then: tuple[int, bytes] | None = None

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from archiver.errors import ArchiverError, DamagedError, DiskFullError, LockedError, NotFoundError, StoreError
+from archiver.errors import (
+    ArchiverError,
+    DamagedError,
+    DiskFullError,
+    InterruptedRun,
+    LockedError,
+    NotFoundError,
+    StoreError,
+)
 from archiver.smtp import Outcome
 from archiver.store import user as module
 from archiver.store.user import INTERRUPTED, Intent, User
@@ -110,6 +118,27 @@ def test_sending_without_a_holder_becomes_unknown(root: str) -> None:
             assert statuses(user, second) == [(YOU, "queued"), (THEY, "queued")]
             assert user.message(first).recipients[0].reply == INTERRUPTED
             assert user.begin(first, b"", 400) == ()
+
+
+def test_what_was_begun_and_not_touched_is_queued_again(root: str) -> None:
+    with User(root) as user:
+        first, second = user.queue([SOMEBODY, SOMEBODY], 100)
+        with user.sending("test", 200):
+            to = user.begin(first, b"", 200)
+            user.begin(second, b"", 200)
+            user.finish(second, [Outcome(YOU, "sent", 250, "ok")], 200)
+            user.release(first, 300)
+            user.release(second, 300)
+            assert statuses(user, first) == [(YOU, "queued"), (THEY, "queued")]
+            assert statuses(user, second) == [(YOU, "sent"), (THEY, "queued")]
+            assert user.begin(first, b"", 400) == to
+
+
+def test_stopped_while_another_sends(root: str) -> None:
+    with User(root) as user, User(root) as other, user.sending("resend", 200):
+        asked = iter([False, True])
+        with pytest.raises(InterruptedRun), other.sending("x", 200, stop=lambda: next(asked)):
+            pytest.fail("two senders")
 
 
 def test_while_one_sends_another_waits_or_is_told_who(root: str) -> None:
