@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -22,10 +23,14 @@ Result = TypeVar("Result")
 
 
 class Crashed(Generic[Item]):
-    """The worker died over this item: killed, out of memory, or an extension module's fault."""
+    """The worker died over this item: killed, out of memory, an extension module's fault, or out of time.
 
-    def __init__(self, item: Item) -> None:
+    `late`: it was we who killed it, at the deadline.
+    """
+
+    def __init__(self, item: Item, *, late: bool = False) -> None:
         self.item = item
+        self.late = late
 
 
 def worker_count(wanted: int) -> int:
@@ -52,12 +57,16 @@ class Workers(Generic[Item, Result]):
         self._processes[ours] = process
         return ours
 
-    def map(self, items: Iterable[Item]) -> Iterator[Result | Crashed[Item]]:
+    def map(
+        self, items: Iterable[Item], *, deadline: float | None = None
+    ) -> Iterator[Result | Crashed[Item]]:
         """The results, as they come; an item that kills its worker gives Crashed, and a new worker.
 
-        At most one item a worker is under way, so memory is bounded by `count` items and results.
+        So does an item without a result `deadline` seconds after it was handed over; for a worker that is
+        new, its start counts. At most one item a worker is under way, so memory is bounded by `count` items
+        and results.
         """
-        busy: dict[Connection, Item] = {}
+        busy: dict[Connection, tuple[Item, float]] = {}
         pending = iter(items)
         exhausted = False
         while busy or not exhausted:
@@ -68,22 +77,35 @@ class Workers(Generic[Item, Result]):
                     exhausted = True
                     break
                 worker = self._idle.pop()
-                busy[worker] = item
+                busy[worker] = item, time.monotonic()
                 try:
                     worker.send(item)
                 except BrokenPipeError:
                     pass  # it died; recv below says so
-            for ready in wait(list(busy)) if busy else ():
+            for ready in wait(list(busy), _left(busy.values(), deadline)) if busy else ():
                 assert isinstance(ready, Connection)
-                item = busy.pop(ready)
-                try:
-                    result: Result | Crashed[Item] = ready.recv()
-                    self._idle.append(ready)
-                except (EOFError, ConnectionResetError):
-                    self._bury(ready)
-                    self._idle.append(self._spawn())
-                    result = Crashed(item)
-                yield result
+                item, _ = busy.pop(ready)
+                yield self._answer(ready, item)
+            for late in [each for each in busy if _left([busy[each]], deadline) == 0]:
+                if late.poll():
+                    continue  # it answered while others were told
+                item, _ = busy.pop(late)
+                self._processes[late].kill()
+                self._replace(late)
+                yield Crashed(item, late=True)
+
+    def _answer(self, worker: Connection, item: Item) -> Result | Crashed[Item]:
+        try:
+            result: Result = worker.recv()
+        except (EOFError, ConnectionResetError):
+            self._replace(worker)
+            return Crashed(item)
+        self._idle.append(worker)
+        return result
+
+    def _replace(self, worker: Connection) -> None:
+        self._bury(worker)
+        self._idle.append(self._spawn())
 
     def _bury(self, worker: Connection) -> None:
         worker.close()
@@ -102,6 +124,13 @@ class Workers(Generic[Item, Result]):
         for process in self._processes.values():
             process.join()
         self._processes.clear()
+
+
+def _left(busy: Iterable[tuple[object, float]], deadline: float | None) -> float | None:
+    """Seconds until the first of the items under way is late, 0 when it is; None for ever."""
+    if deadline is None:
+        return None
+    return max(min(begun for _, begun in busy) + deadline - time.monotonic(), 0)
 
 
 def _serve(work: Callable[[Item], Result], pipe: Connection) -> None:

@@ -112,6 +112,33 @@ def test_a_worker_killed_while_it_waits(pool: Pool) -> None:
     assert victim not in answers and other in answers
 
 
+def test_an_item_that_never_ends_is_late(pool: Pool) -> None:
+    list(pool.map([("square", 0)] * 4))  # both have started
+    before, begun = children(), time.monotonic()
+    squares: list[Task] = [("square", n) for n in range(4)]
+    answers = list(pool.map([("sleep", 600), *squares], deadline=0.5))
+    assert 0.5 <= time.monotonic() - begun < 30
+    (crashed,) = [answer for answer in answers if isinstance(answer, Crashed)]
+    assert (crashed.item, crashed.late) == (("sleep", 600), True)
+    assert finished(answers) == [0, 1, 4, 9]
+    assert len(children()) == 2 and len(children() & before) == 1
+    assert finished(pool.map(squares)) == [0, 1, 4, 9]
+
+
+def test_a_slow_reader_makes_no_item_late(pool: Pool) -> None:
+    """What is answered in time counts, though it was read after the deadline."""
+    list(pool.map([("square", 0)] * 4))
+    answers = pool.map([("square", 2), ("sleep", 0.1)], deadline=0.6)
+    assert next(answers) == 4
+    time.sleep(0.8)
+    assert list(answers) == [0.1]
+
+
+def test_a_worker_that_dies_is_not_late(pool: Pool) -> None:
+    (crashed,) = pool.map([("exit", 3)], deadline=60)
+    assert isinstance(crashed, Crashed) and not crashed.late
+
+
 def test_ctrl_c_is_for_the_parent_to_hear(pool: Pool) -> None:
     """It reaches the whole process group; the workers go on until the parent says otherwise."""
     list(pool.map([("square", 0)] * 4))
