@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import msgspec
 
@@ -15,7 +15,13 @@ from archiver.store.reader import Reader, read_start
 from archiver.workers import Crashed, Workers, worker_count
 
 BATCH = 2000
+BATCH_BYTES = 64 << 20
+"""A batch ends with the message that reaches this size: what was read of it is in memory until its commit."""
+
 _CHUNK = 50
+_CHUNK_BYTES = 4 << 20
+# Seconds for a chunk, and for a message alone, before its process is given up.
+_DEADLINE = 300.0
 # What lies beyond so many bytes of a message is kept and not searched.
 _READ_LIMIT = 16 << 20
 # Below this many documents, starting processes costs more than they save.
@@ -24,11 +30,15 @@ _OTHER = "it was fed from another ledger"
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A document to analyse: its key, INTERNALDATE in Unix seconds, and where its files are."""
+    """A document to analyse: its key, INTERNALDATE in Unix seconds, where its files are.
+
+    `size`: how many bytes of it are read at most.
+    """
 
     key: bytes
     received: int
     paths: tuple[str, ...]
+    size: int
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -47,8 +57,19 @@ class IndexReport(msgspec.Struct, kw_only=True):
     rebuilt: str = ""
     unreadable: list[Unreadable] = msgspec.field(default_factory=list)
 
+    def plus(self, later: IndexReport) -> IndexReport:
+        """What this drain and a later one did together."""
+        return IndexReport(
+            changes=self.changes + later.changes,
+            added=self.added + later.added,
+            removed=self.removed + later.removed,
+            rebuilt=self.rebuilt or later.rebuilt,
+            unreadable=[*self.unreadable, *later.unreadable],
+        )
+
 
 Lock = Callable[[], AbstractContextManager[None]]
+Pool = Workers[list[Task], list[Prepared | Unreadable]]
 
 
 def drain(
@@ -67,8 +88,9 @@ def drain(
     committed stays, to be continued from. LockedError only from `lock` itself.
     """
     report = IndexReport()
-    pool: Workers[list[Task], list[Prepared | Unreadable]] | None = None
-    try:
+    pool: Pool | None = None
+    changes: Sequence[tuple[int, bytes]]
+    with ExitStack() as stack:
         while True:
             try:
                 with lock():
@@ -77,8 +99,10 @@ def drain(
                     left = ledger.last_change() - after
                     if pool is None and len(changes) >= _WORTH_WORKERS and worker_count(workers) > 1:
                         pool = Workers(analyse, worker_count(workers))
+                        stack.enter_context(pool)
+                    tasks, changes = _batch(ledger, changes)
                     if changes:
-                        _apply(ledger, index, report, changes, pool)
+                        _apply(index, report, tasks, IndexState(ledger.id, changes[-1][0]), pool)
                 if not changes:
                     _tidy(index, report, lock, stop)
                     return report
@@ -88,9 +112,6 @@ def drain(
             advance(report.changes, report.changes + max(left - len(changes), 0))
             if stop():
                 raise InterruptedRun()
-    finally:
-        if pool is not None:
-            pool.__exit__(None, None, None)
 
 
 class _EmptiedError(Exception):
@@ -133,17 +154,36 @@ def _position(ledger: Ledger, index: Index, report: IndexReport) -> int:
     return last
 
 
+def _batch(
+    ledger: Ledger, changes: Sequence[tuple[int, bytes]]
+) -> tuple[list[Task], Sequence[tuple[int, bytes]]]:
+    """The documents of the first of the changes, BATCH_BYTES of them or little more; those changes."""
+    reader = Reader(ledger)
+    tasks: dict[bytes, Task] = {}
+    size = 0
+    for at, (_, key) in enumerate(changes):
+        if size >= BATCH_BYTES:
+            return list(tasks.values()), changes[:at]
+        if key not in tasks:
+            tasks[key] = _task(ledger, reader, key)
+            size += tasks[key].size
+    return list(tasks.values()), changes
+
+
+def _task(ledger: Ledger, reader: Reader, key: bytes) -> Task:
+    spots = ledger.spots(key)
+    paths = tuple(path for spot in spots if (path := reader.path(spot)))
+    size = min(max((spot.size for spot in spots), default=0), _READ_LIMIT)
+    return Task(key, min((spot.received for spot in spots), default=0), paths, size)
+
+
 def _apply(
-    ledger: Ledger,
-    index: Index,
-    report: IndexReport,
-    changes: Sequence[tuple[int, bytes]],
-    pool: Workers[list[Task], list[Prepared | Unreadable]] | None,
+    index: Index, report: IndexReport, tasks: Sequence[Task], state: IndexState, pool: Pool | None
 ) -> None:
-    ready = list(_analysed(ledger, list(dict.fromkeys(key for _, key in changes)), pool))
+    ready = list(_analysed(tasks, pool))
     documents = [each for each in ready if isinstance(each, Prepared)]
     with _whole(index, report):
-        index.apply(documents, (), IndexState(ledger.id, changes[-1][0]))
+        index.apply(documents, (), state)
     report.added += len(documents)
     report.unreadable += [each for each in ready if isinstance(each, Unreadable)]
 
@@ -155,26 +195,36 @@ def _tidy(index: Index, report: IndexReport, lock: Lock, stop: Callable[[], bool
                 return
 
 
-def _analysed(
-    ledger: Ledger, keys: Sequence[bytes], pool: Workers[list[Task], list[Prepared | Unreadable]] | None
-) -> Iterator[Prepared | Unreadable]:
-    reader = Reader(ledger)
-    tasks = [Task(key, ledger.received(key), tuple(reader.paths(key))) for key in keys]
+def _analysed(tasks: Sequence[Task], pool: Pool | None) -> Iterator[Prepared | Unreadable]:
     if pool is None:
         yield from analyse(tasks)
         return
-    chunks = [tasks[i : i + _CHUNK] for i in range(0, len(tasks), _CHUNK)]
     crashed: list[Task] = []
-    for result in pool.map(chunks):
+    for result in pool.map(_chunks(tasks), deadline=_DEADLINE):
         if isinstance(result, Crashed):
             crashed += result.item
         else:
             yield from result
-    for alone in pool.map([task] for task in crashed):
+    for alone in pool.map(([task] for task in crashed), deadline=_DEADLINE):
         if isinstance(alone, Crashed):
-            yield Unreadable(alone.item[0].key, "reading it kills the process")
+            reason = "reading it takes too long" if alone.late else "reading it kills the process"
+            yield Unreadable(alone.item[0].key, reason)
         else:
             yield from alone
+
+
+def _chunks(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    """Tasks for one worker at a time: _CHUNK of them, fewer when they are large."""
+    chunk: list[Task] = []
+    size = 0
+    for task in tasks:
+        if chunk and (len(chunk) == _CHUNK or size + task.size > _CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(task)
+        size += task.size
+    if chunk:
+        yield chunk
 
 
 def analyse(tasks: Iterable[Task]) -> list[Prepared | Unreadable]:

@@ -23,7 +23,7 @@ from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
 from archiver.store.rebuild import rebuild
-from archiver.workers import Crashed
+from archiver.workers import Crashed, Workers
 from tests.store.tree import Tree, message
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -80,6 +80,13 @@ def assert_equal(tree: Tree, index: Index) -> None:
 
 def segments(tree: Tree) -> list[Path]:
     return sorted(Path(index_path(tree.root)).glob("*.seg"))
+
+
+def endless_at_word4(tasks: list[Task]) -> list[Prepared | Unreadable]:
+    """What a worker does that meets a message which makes a parser go on for ever."""
+    if any(task.key == key_of(message(4)) for task in tasks):
+        time.sleep(600)
+    return analyse(tasks)
 
 
 class TestDrain:
@@ -190,16 +197,62 @@ class TestDrain:
         deadly = key_of(message(4))
 
         class Pool:
-            def map(self, chunks: Iterable[list[Task]]) -> Iterator[object]:
+            def map(self, chunks: Iterable[list[Task]], *, deadline: float) -> Iterator[object]:
                 for chunk in chunks:
                     yield Crashed(chunk) if deadly in [task.key for task in chunk] else analyse(chunk)
 
-        changed = [key for _, key in tree.ledger.changes(0, 100)]
-        ready = list(indexer._analysed(tree.ledger, changed, Pool()))  # type: ignore[arg-type]
+        tasks, _ = indexer._batch(tree.ledger, tree.ledger.changes(0, 100))
+        ready = list(indexer._analysed(tasks, Pool()))  # type: ignore[arg-type]
         assert {each.key for each in ready if isinstance(each, Prepared)} == keys({1, 2, 3, 5, 6, 7})
         assert [each for each in ready if isinstance(each, Unreadable)] == [
             Unreadable(deadly, "reading it kills the process")
         ]
+
+    def test_a_message_that_never_ends(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It costs its neighbours a second try and the run two deadlines."""
+        tree.file(tree.folder(), [message(n) for n in range(1, 8)])
+        monkeypatch.setattr(indexer, "_CHUNK", 3)
+        monkeypatch.setattr(indexer, "_DEADLINE", 2.0)
+        tasks, _ = indexer._batch(tree.ledger, tree.ledger.changes(0, 100))
+        with Workers(endless_at_word4, 2) as pool:
+            list(pool.map([[], [], [], []]))
+            ready = list(indexer._analysed(tasks, pool))
+        assert {each.key for each in ready if isinstance(each, Prepared)} == keys({1, 2, 3, 5, 6, 7})
+        assert [each for each in ready if isinstance(each, Unreadable)] == [
+            Unreadable(key_of(message(4)), "reading it takes too long")
+        ]
+
+    def test_a_batch_is_bounded_by_bytes(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(indexer, "BATCH_BYTES", 250_000)
+        wires = [message(n, body="large " * 20_000) for n in range(1, 6)] + [message(n) for n in range(6, 9)]
+        tree.file(tree.folder(), wires)
+        told: list[tuple[int, int]] = []
+        report = drain(
+            tree.ledger, index, nullcontext, advance=lambda done, total: told.append((done, total))
+        )
+        assert told == [(3, 8), (8, 8)]
+        assert (report.added, report.changes) == (8, 8)
+        assert_equal(tree, index)
+
+    def test_one_message_larger_than_a_batch(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(indexer, "BATCH_BYTES", 1)
+        tree.file(tree.folder(), [message(n) for n in range(1, 4)])
+        assert feed(tree, index).added == 3
+        assert_equal(tree, index)
+
+    def test_a_chunk_is_bounded_by_bytes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(indexer, "_CHUNK_BYTES", 10)
+        sizes = [4, 4, 4, 25, 1, *[0] * 60]
+        chunks = list(indexer._chunks(Task(bytes([n]), 0, (), size) for n, size in enumerate(sizes)))
+        assert [[task.size for task in chunk] for chunk in chunks[:3]] == [[4, 4], [4], [25]]
+        assert [len(chunk) for chunk in chunks[3:]] == [50, 11]
+        assert [task.size for chunk in chunks for task in chunk] == sizes
 
 
 class TestKilled:
