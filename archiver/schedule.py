@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
 import logging
 import random
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, tzinfo
@@ -18,6 +21,7 @@ from archiver.archive.status import DAEMON_LOCK
 from archiver.config import Account, Config, Schedule
 from archiver.config.structs import cron_field
 from archiver.errors import ArchiverError, ConfigError, InterruptedRun, LockedError, UsageError
+from archiver.push import Demand, Listeners
 from archiver.store.locks import holder, lock
 
 if TYPE_CHECKING:
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _FIRST_RETRY = 60.0
 _LAST_RETRY = 3600.0
+# Seconds between the beginnings of two pulls that a server asked for: each is a login.
+_BREATH = 1.0
 
 
 def retry_delay(failures: int, suggested: float | None = None) -> float:
@@ -89,6 +95,12 @@ class Daemon:
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._reload = False
         self._failures: dict[str, int] = {}
+        # Accounts whose server asked for patience.
+        self._patience: set[str] = set()
+        self._demands: dict[str, Demand] = {}
+        self._listeners = Listeners(config.archive, self._wanted, log, self._listener_crashed)
+        self._began: dict[str, float] = {}
+        self._numbers = itertools.count(1)
         self._scheduler: Any = None
         self._threads: Any = None
 
@@ -118,6 +130,7 @@ class Daemon:
             self._scheduler = self._make_scheduler()
             self._plan({})
             self._scheduler.start()
+            self._listeners.follow(Archive(self.config, say=self._log), {})
             self._publish()
             try:
                 self._wait()
@@ -141,6 +154,7 @@ class Daemon:
 
     def _shut_down(self) -> None:
         """Wait for the runs under way. The scheduler's own waiting holds a lock that they need to end."""
+        self._listeners.stop()
         self._scheduler.shutdown(wait=False)
         self._threads.shutdown(wait=True)
         self._note({})
@@ -192,6 +206,7 @@ class Daemon:
             self.config = before
             self._log(f"the configuration stays as it was: {exc}")
             return
+        self._listeners.follow(Archive(self.config, say=self._log), before.accounts)
         self._publish()
         self._log("configuration read again")
 
@@ -207,6 +222,8 @@ class Daemon:
             for name, a in scheduled.items()
             if name not in before or before[name].schedule != a.schedule
         }
+        for name in scheduled:
+            self._demands.setdefault(name, Demand())
         due = self._due(changed)
         for name in (before.keys() - scheduled.keys()) | changed.keys():
             if self._scheduler.get_job(name):
@@ -219,7 +236,8 @@ class Daemon:
         made = trigger(account.schedule, self._scheduler.timezone)
         due = due or made.get_next_fire_time(None, datetime.now().astimezone())
         when = f"first on {due:%Y-%m-%d %H:%M:%S}" if due else "which never comes"
-        self._log(f"{account.name}: {account.schedule.cron or f'every {account.schedule.every}'}, {when}")
+        how = account.schedule.cron or f"every {account.schedule.every}"
+        self._log(f"{account.name}: {'push, and ' if account.schedule.push else ''}{how}, {when}")
         if due:
             self._scheduler.add_job(self._job, made, args=[account.name], id=account.name, next_run_time=due)
 
@@ -236,10 +254,45 @@ class Daemon:
         return due
 
     def _job(self, name: str) -> None:
+        """An account's turn on schedule."""
+        if self._demands[name].ask():
+            self._meet(name, in_turn=True)
+        self._publish()
+
+    def _wanted(self, name: str, folders: tuple[str, ...]) -> None:
+        """The server says that there is something to pull."""
+        if name in self._failures and (folders or name in self._patience):
+            return  # what failed is tried again when it is due, and as a whole
+        if self._demands[name].ask(folders):
+            self._arrange(name)
+
+    def _arrange(self, name: str) -> None:
+        """Meet a demand soon, with a breath between the beginnings of two pulls."""
+        from apscheduler.triggers.date import DateTrigger
+
+        wait = max(self._began.get(name, float("-inf")) + _BREATH - time.monotonic(), 0)
+        at = DateTrigger(datetime.now().astimezone() + timedelta(seconds=wait))
+        self._scheduler.add_job(self._meet, at, args=[name], id=f"{name}/{next(self._numbers)}")
+
+    def _meet(self, name: str, in_turn: bool = False) -> None:
+        """Pull what is demanded, unless that is being done."""
+        folders = self._demands[name].begin()
+        if folders is None:
+            return
+        self._began[name] = time.monotonic()
+        try:
+            if name in self.config.accounts:
+                self._sync(name, folders, in_turn)
+        finally:
+            if self._demands[name].end():
+                self._arrange(name)
+
+    def _sync(self, name: str, folders: tuple[str, ...], in_turn: bool) -> None:
         """Sync one account; a transient failure is tried again sooner than the schedule says."""
         archive = Archive(self.config, say=lambda text: self._log(f"{name}: {text}"), stop=self._stopped)
         try:
-            report = archive.sync([name])
+            only = [glob.escape(folder) for folder in folders]
+            report = archive.sync([name], folders=only, taken=self._listeners.taken(name))
             if name in report.errors:
                 raise report.errors[name]
         except InterruptedRun:
@@ -249,8 +302,11 @@ class Daemon:
             self._failed(name, exc)
         else:
             self._failures.pop(name, None)
-            self._log(_line(name, report))
-        self._publish()
+            self._patience.discard(name)
+            line = _line(name, report)
+            # What was only flags, or a word too many, is not worth a line each time.
+            if in_turn or line != f"{name}: nothing new":
+                self._log(line)
 
     def _failed(self, name: str, exc: ArchiverError) -> None:
         self._log(f"{name}: {exc.message}{f' ({exc.hint})' if exc.hint else ''}")
@@ -258,6 +314,7 @@ class Daemon:
             return
         self._failures[name] = self._failures.get(name, 0) + 1
         suggested = getattr(exc, "wait", None)
+        (self._patience.add if suggested else self._patience.discard)(name)
         delay = self._delay(self._failures[name], suggested) * random.uniform(1.0, 1.2)
         at = datetime.now().astimezone() + timedelta(seconds=delay)
         job = self._scheduler.get_job(name)
@@ -265,13 +322,19 @@ class Daemon:
         if job and (suggested or job.next_run_time > at):
             job.modify(next_run_time=at)
             self._log(f"{name}: trying again in {delay:.0f} s")
+            self._publish()
 
     def _crashed(self, event: Any) -> None:
         """A bug, or a machine in trouble, ended a job; the next turn comes all the same."""
-        self._log(f"{event.job_id}: internal error ({type(event.exception).__name__})")
+        self._log(f"{_account(event.job_id)}: internal error ({type(event.exception).__name__})")
         for line in event.traceback.splitlines() if self._debug else ():
             self._log(line)
         self._publish()
+
+    def _listener_crashed(self, name: str, exc: BaseException) -> None:
+        self._log(f"{name}: internal error ({type(exc).__name__}) while listening")
+        for line in traceback.format_exception(exc) if self._debug else ():
+            self._log(line.rstrip())
 
     def _skipped(self, event: Any) -> None:
         self._log(f"{event.job_id}: the last run still goes on, so this turn is skipped")
@@ -279,7 +342,11 @@ class Daemon:
     def _publish(self) -> None:
         """Write down when each account runs next, for `archiver status`."""
         self._note(
-            {job.id: job.next_run_time.timestamp() for job in self._scheduler.get_jobs() if job.next_run_time}
+            {
+                job.id: job.next_run_time.timestamp()
+                for job in self._scheduler.get_jobs()
+                if job.next_run_time and job.id == _account(job.id)
+            }
         )
 
     def _note(self, times: Mapping[str, float]) -> None:
@@ -292,6 +359,11 @@ class Daemon:
                     ledger.schedule(name, times.get(name))
         except ArchiverError as exc:
             self._log(f"the next runs cannot be noted: {exc.message}")
+
+
+def _account(job_id: str) -> str:
+    """Whose job it is: an account's own, or one of those arranged for it, NAME/1 and so on."""
+    return job_id.partition("/")[0]
 
 
 def _line(name: str, report: SyncReport) -> str:

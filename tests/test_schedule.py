@@ -374,7 +374,7 @@ class TestFailures:
     ) -> None:
         begun = threading.Event()
 
-        def sync(self: Archive, names: list[str]) -> None:
+        def sync(self: Archive, names: list[str], **more: Any) -> None:
             begun.set()
             run.says("stopping")
             time.sleep(0.1)

@@ -62,8 +62,18 @@ class FolderStatus(msgspec.Struct, frozen=True):
     error: str | None
 
 
+class Watching(msgspec.Struct, frozen=True):
+    """What is done to hear of new mail at once, in words, and since when (Unix seconds)."""
+
+    text: str
+    since: float
+
+
 class AccountStatus(msgspec.Struct, frozen=True):
-    """An account as the ledger knows it; times in Unix seconds, None for never."""
+    """An account as the ledger knows it; times in Unix seconds, None for never.
+
+    `push` is what the daemon does to hear of new mail, None when it does not listen.
+    """
 
     name: str
     configured: bool
@@ -72,6 +82,7 @@ class AccountStatus(msgspec.Struct, frozen=True):
     succeeded: float | None
     error: str | None
     next_run: float | None
+    push: Watching | None
     failed: int
     folders: tuple[FolderStatus, ...]
 

@@ -62,6 +62,8 @@ def _account(account: AccountStatus, daemon: bool, folders: bool) -> None:
         )
     if daemon and account.next_run:
         print(f"  next run   {moment(account.next_run)}")
+    if account.push:
+        print(f"  push       {printable(account.push.text)}, since {moment(account.push.since)}")
     for folder in account.folders if folders else ():
         gone_note = f" (+{folder.gone:,} gone)" if folder.gone else ""
         print(f"    {folder.messages:>9,}{gone_note}  {size(folder.bytes):>8}  {printable(folder.name)}")
