@@ -243,7 +243,7 @@ class Daemon:
 
     def _due(self, accounts: Mapping[str, Account]) -> dict[str, datetime]:
         """When interval jobs first run: as long after the last good run as the interval says, or now."""
-        with Archive(self.config, say=self._log).ledger() as ledger:
+        with Archive(self.config, say=self._log).ledger(create=True) as ledger:
             last = {row.name: row.succeeded for row in ledger.accounts()}
         now = time.time()
         due = {}
@@ -351,11 +351,8 @@ class Daemon:
 
     def _note(self, times: Mapping[str, float]) -> None:
         try:
-            with Archive(self.config).ledger() as ledger:
-                known = {row.name for row in ledger.accounts()}
-                for name, account in self.config.accounts.items():
-                    if name not in known:
-                        ledger.identify(name, account.imap.host, account.imap.user)
+            with Archive(self.config).ledger(create=True) as ledger:
+                for name in self.config.accounts:
                     ledger.schedule(name, times.get(name))
         except ArchiverError as exc:
             self._log(f"the next runs cannot be noted: {exc.message}")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from archiver.config import Account
-from archiver.errors import ArchiverError, ExpiredError
+from archiver.errors import ArchiverError, ExpiredError, InterruptedRun, NotFoundError
 from archiver.pull import AccountReport, Progress, pull
 from archiver.store.ledger import Ledger
 
@@ -57,12 +57,16 @@ def take_turn(
                 if stored == expired_after:
                     raise
                 expired_after = stored
-                say(f"{account.name}: the login has expired: logging in anew")
+                say(f"the login of {account.name} has expired: logging in anew")
+    except (InterruptedRun, NotFoundError):
+        raise  # somebody's wish or slip, no failure of the account
     except ArchiverError as exc:
         exc.account = exc.account or account.name
         ledger.finished(account.name, time.time(), exc.message)
         raise
-    ledger.finished(account.name, time.time(), None if report.complete else "some messages failed")
+    if not only or not report.complete:
+        # A run over some folders is no proof that the account is well.
+        ledger.finished(account.name, time.time(), None if report.complete else "some messages failed")
     return report
 
 
@@ -73,7 +77,7 @@ def _notice_another_mailbox(account: Account, ledger: Ledger, say: Callable[[str
         return
     if (known.host, known.user) != (server.host, server.user):
         say(
-            f"{account.name}: another mailbox than before: {server.user} on {server.host}, it was"
+            f"{account.name} is another mailbox than before: {server.user} on {server.host}, it was"
             f" {known.user} on {known.host}. All its folders are compared from the start, and nothing kept is"
             f" lost. If it is the same mailbox, stop here and say so: archiver account same {account.name}"
         )

@@ -142,7 +142,7 @@ class TestExpired:
         counts = Counter(folder.folder for folder in report.folders if folder.folder != "INBOX")
         assert counts == {f"F{n}": 1 for n in range(4)}
         assert report.complete and report.seconds > 0
-        assert said.count("work: the login has expired: logging in anew") <= 1
+        assert said.count("the login of work has expired: logging in anew") <= 1
         assert minting.count >= 2
         assert stored(archive) == MESSAGES
         status = archive.status().accounts[0]
@@ -157,7 +157,7 @@ class TestExpired:
         server.on("UID FETCH", part_of_it(0.5, bye(EXPIRED)), times=4, when=is_body)
         report = pulled(archive)
         assert report.total("stored") == MESSAGES
-        assert said == ["work: the login has expired: logging in anew"] * 4
+        assert said == ["the login of work has expired: logging in anew"] * 4
         asked = wanted(server)
         assert {asked[f"F{n}", uid] for n in range(4) for uid in range(1, 6)} == {1}
 

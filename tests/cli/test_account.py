@@ -52,7 +52,7 @@ def test_another_mailbox_shows_in_a_sync(home: Home, mailbox: User) -> None:
     home.good("sync")
     home.mailbox(mailbox, host="localhost")
     result = home.good("sync")
-    assert "work: another mailbox than before: " in result.err
+    assert "work is another mailbox than before: " in result.err
     assert "archiver account same work" in result.err
     assert "  another mailbox than before: all its folders were compared from the start" in result.lines()
     assert len(home.good("search", "first", "--format", "paths").lines()) == 1
