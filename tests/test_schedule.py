@@ -461,10 +461,9 @@ class TestProcess:
     def service(self, work: tuple[Home, User]) -> Iterator[tuple[Home, subprocess.Popen[bytes]]]:
         home, user = work
         home.mailbox(user, schedule={"every": "10s"})
-        with (home.path / "log").open("wb") as file, home.spawn("run", stderr=file) as process:
+        with logged(home) as process:
             until(lambda: "work: 1 new" in log(home))
             yield home, process
-            process.kill()
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_stop_that_was_asked_for_is_a_good_end(
@@ -519,11 +518,11 @@ class TestProcess:
             server.folder().add(mail(f"Number {number}"))
         server.on("UID FETCH", late(0.5), when=lambda command: "BODY.PEEK[]" in command.arguments)
         home.account("work", server.port, schedule={"every": "1h"})
-        with home.spawn("run") as process:
+        with logged(home) as process:
             until(lambda: "UID FETCH" in server.names())
             process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=30)
-        assert process.returncode == 0 and b"work: stopped after the batch in hand" in err
+            assert process.wait(30) == 0
+        assert "work: stopped after the batch in hand" in log(home)
         home.good("sync")
         assert home.good("verify", "--json").json()["found"]["places"] == 200
 
@@ -531,27 +530,22 @@ class TestProcess:
         server = scripted()
         server.on("LOGIN", late(60))
         home.account("work", server.port, schedule={"every": "1h"}, read_timeout="60s")
-        with home.spawn("run") as process:
+        with logged(home) as process:
             until(lambda: "LOGIN" in server.names())
             process.send_signal(signal.SIGTERM)
-            assert process.stderr is not None
-            while b"once more to abort" not in process.stderr.readline():
-                pass
+            until(lambda: "once more to abort" in log(home))
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
-        assert process.returncode == 143
+            assert process.wait(20) == 143
         assert status(home)["daemon"] is None
 
     def test_a_machine_whose_zone_has_no_name(self, work: tuple[Home, User]) -> None:
         home, user = work
         home.mailbox(user, schedule={"every": "1h"})
-        with home.spawn("run", env={"TZ": "ABC-5:30"}) as process:
-            lines = iter(process.stderr or ())
-            assert any(b"TZ names no time zone; taking ABC without daylight saving" in line for line in lines)
-            assert any(b"work: 1 new" in line for line in lines)
+        with logged(home, env={"TZ": "ABC-5:30"}) as process:
+            until(lambda: "TZ names no time zone; taking ABC without daylight saving" in log(home))
+            until(lambda: "work: 1 new" in log(home))
             process.terminate()
-            process.communicate(timeout=20)
-        assert process.returncode == 0
+            assert process.wait(20) == 0
 
     def test_no_schedule_is_a_usage_error(self, work: tuple[Home, User]) -> None:
         result = work[0].run("run")
@@ -561,6 +555,16 @@ class TestProcess:
     def test_a_wrong_configuration_is_one_too(self, home: Home) -> None:
         home.write("archive: a\nacounts: {}\n")
         complains(home.run("run"), 2, "did you mean accounts?")
+
+
+@contextmanager
+def logged(home: Home, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """`archiver run` with a file for its log; it is gone at the end, whatever happened."""
+    with (home.path / "log").open("wb") as file, home.spawn("run", stderr=file, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def log(home: Home) -> str:
