@@ -150,3 +150,7 @@ def test_a_refused_login_says_what_the_provider_takes(
     with pytest.raises(LoginError) as caught, connect(server, lambda: "wrong"):
         pytest.fail("logged in")
     assert "app-specific password; account.apple.com" in (caught.value.hint or "")
+    server = server_for(scripted(), preset="a provider of tomorrow")
+    with pytest.raises(LoginError) as caught, connect(server, lambda: "wrong"):
+        pytest.fail("logged in")
+    assert "check user and password" in (caught.value.hint or "")

@@ -66,7 +66,11 @@ def _logged_in(server: ImapServer, credential: Callable[[], str]) -> Iterator[Co
         timeout = imapclient.SocketTimeout(connect=server.connect_timeout, read=server.read_timeout)
         context = None if server.security == "none" else trust.context(server)
         client = imapclient.IMAPClient(
-            server.host, server.port, ssl=server.security == "tls", ssl_context=context, timeout=timeout
+            server.host.strip("[]"),  # around an address of IPv6
+            server.port,
+            ssl=server.security == "tls",
+            ssl_context=context,
+            timeout=timeout,
         )
     try:
         with translate(name):

@@ -115,13 +115,13 @@ def _insist(exchange: Exchange, tagged: Line, server: ImapServer, reason: str = 
 
 
 def _advice(server: ImapServer) -> str:
+    if server.token:
+        return "the token has expired, or is for another user or purpose: get a new one"
     if server.preset:
         from archiver.presets import find
 
         if preset := find(server.preset):
             return f"{preset.title} takes: {preset.login}; {preset.where}"
-    if server.token:
-        return "the token has expired, or is for another user or purpose: get a new one"
     return "check user and password; some providers want an app password"
 
 

@@ -117,6 +117,10 @@ class TestLogin:
         user = dovecot.add_user(f"odd{abs(hash(password))}", password)
         assert log_in(dovecot, user=user.name, password=password).has("IMAP4REV1")
 
+    @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
+    def test_an_address_in_brackets(self, scripted: Scripted, log_in: Connect, security: str) -> None:
+        assert log_in(scripted(security), security=security, host="[127.0.0.1]").has("IMAP4REV1")
+
     def test_any_user_and_password_by_login(self, scripted: Scripted, log_in: Connect) -> None:
         server = scripted()
         server.account.user, server.account.password = 'a "b" \\ c', 'quo"ted \\ one'
