@@ -5,6 +5,7 @@ What a verb needs is imported inside its method: `archiver search` must not pay 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +26,8 @@ from archiver.store.reader import Reader
 from archiver.store.records import Spot
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from archiver.archive.accounts import Mailbox
     from archiver.indexer import IndexReport
     from archiver.message import Message
@@ -67,6 +70,15 @@ class Archive:
             if ledger.fresh:
                 self._rebuild(ledger)
             yield ledger
+
+    def _insist(self) -> None:
+        """Whoever checks an archive on a disk that is not mounted must not find an empty one in order."""
+        places = (layout.ledger_path(self.root), layout.mail_root(self.root))
+        if not any(map(os.path.exists, places)):
+            raise NotFoundError(
+                f"there is no archive at {self.root}",
+                hint="archiver sync makes it; if it was made already, is its disk mounted?",
+            )
 
     def _rebuild(self, ledger: Ledger) -> None:
         from archiver.store.rebuild import nameless, rebuild
@@ -175,6 +187,7 @@ class Archive:
             raise UsageError("no account in the configuration", hint="add one under accounts:")
         accounts = [_without(account, taken) for account in accounts]
         report = SyncReport()
+        drained: list[IndexReport] = []
         with self.ledger() as ledger:
             before = ledger.last_change()
             with ThreadPoolExecutor(len(accounts), thread_name_prefix="pull") as pool:
@@ -183,24 +196,35 @@ class Archive:
                 while running:
                     running = wait(running, timeout=2).not_done
                     if running and index and ledger.last_change() - before >= _INDEX_DURING_PULL:
-                        self._drain_quietly(ledger)
+                        drained += self._drain_quietly(ledger)
                         before = ledger.last_change()
-            interrupted = None
-            for name, future in futures.items():
-                error = future.exception()
-                if isinstance(error, InterruptedRun):
-                    interrupted = error
-                elif isinstance(error, ArchiverError):
-                    report.errors[name] = error
-                elif error is not None:
-                    raise error
-                else:
-                    report.accounts.append(future.result())
-            if interrupted:
-                raise interrupted
+            ended = [_gather(name, future, report) for name, future in futures.items()]
+            for stopped in ended:
+                if isinstance(stopped, InterruptedRun):
+                    raise stopped
             if index:
-                report.index = self._drain(ledger, indexed)
+                self._conclude_index(ledger, drained, indexed, report)
+            for bug in ended:
+                if bug is not None:
+                    raise bug
         return report
+
+    def _conclude_index(
+        self,
+        ledger: Ledger,
+        drained: list[IndexReport],
+        indexed: Callable[[int, int], None],
+        report: SyncReport,
+    ) -> None:
+        """Index the rest; an error of the index must not hide how the pulls went."""
+        try:
+            drained.append(self._drain(ledger, indexed))
+        except InterruptedRun:
+            raise
+        except ArchiverError as exc:
+            report.index_error = exc
+        if drained:
+            report.index = functools.reduce(type(drained[0]).plus, drained)
 
     def _pull(self, account: Account, folders: Sequence[str], progress: Progress | None) -> AccountReport:
         from archiver.archive.turn import take_turn
@@ -274,12 +298,12 @@ class Archive:
             self.say(f"the index was brought in line with the mail: {report.rebuilt}")
         return report
 
-    def _drain_quietly(self, ledger: Ledger) -> None:
+    def _drain_quietly(self, ledger: Ledger) -> list[IndexReport]:
         """During a pull: a failure, or a Ctrl-C, will be met again by the drain that follows."""
         try:
-            self._drain(ledger)
+            return [self._drain(ledger)]
         except ArchiverError:
-            pass
+            return []
 
     def reindex(self, advance: Callable[[int, int], None] = lambda done, total: None) -> IndexReport:
         """Throw the index away and build it anew from the mail."""
@@ -440,6 +464,7 @@ class Archive:
         from contextlib import ExitStack
 
         accounts = tuple(names)
+        self._insist()
         with self.ledger() as ledger, self._index() as index, ExitStack() as locks:
             known = {folder.account for folder in ledger.folders()} | set(self.config.accounts)
             for name in accounts:
@@ -458,6 +483,18 @@ class Archive:
 
         with self.ledger() as ledger, self._index() as index:
             return status(self.config, ledger, _indexed(ledger, index))
+
+
+def _gather(name: str, future: Future[AccountReport], report: SyncReport) -> BaseException | None:
+    """Put an account's outcome into the report; what has no place there is given back."""
+    error = future.exception()
+    if error is None:
+        report.accounts.append(future.result())
+    elif isinstance(error, ArchiverError) and not isinstance(error, InterruptedRun):
+        report.errors[name] = error
+    else:
+        return error
+    return None
 
 
 def _indexed(ledger: Ledger, index: Index) -> int:

@@ -33,6 +33,7 @@ class SyncReport(msgspec.Struct, kw_only=True):
     accounts: list[AccountReport] = msgspec.field(default_factory=list)
     errors: dict[str, ArchiverError] = msgspec.field(default_factory=dict)
     index: IndexReport | None = None
+    index_error: ArchiverError | None = None
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -55,11 +55,13 @@ def command(
 
 
 def _facts(report: SyncReport) -> dict[str, object]:
-    errors = {
-        name: {"error": exc.message, "hint": exc.hint, "transient": exc.transient, "exit_code": exc.exit_code}
-        for name, exc in report.errors.items()
-    }
-    return {"accounts": report.accounts, "errors": errors, "index": report.index}
+    errors = {name: _plain(exc) for name, exc in report.errors.items()}
+    failed = report.index_error and _plain(report.index_error)
+    return {"accounts": report.accounts, "errors": errors, "index": report.index, "index_error": failed}
+
+
+def _plain(exc: ArchiverError) -> dict[str, object]:
+    return {"error": exc.message, "hint": exc.hint, "transient": exc.transient, "exit_code": exc.exit_code}
 
 
 def _print(report: SyncReport) -> None:
@@ -115,6 +117,9 @@ def _details(folder: FolderReport) -> list[str]:
 def _conclude(report: SyncReport) -> None:
     """Nothing when all is well; else the error that says how much is not."""
     errors = report.errors
+    if report.index_error:
+        _print_errors(report)
+        raise report.index_error
     if errors and not report.accounts:
         if len(errors) == 1:
             raise next(iter(errors.values()))

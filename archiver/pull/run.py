@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from archiver.config import Account
-from archiver.errors import FolderError
+from archiver.errors import FolderError, NotFoundError
 from archiver.imap import Connection, Mailbox, Status
 from archiver.pull import plan
 from archiver.pull.crew import Crew
@@ -67,10 +67,10 @@ def pull(
     if only:
         chosen = [m for m in chosen if any(glob_folder(pattern, m.name) for pattern in only)]
         if not chosen:
-            raise FolderError(
-                f"no folder like {', '.join(only)}",
+            raise NotFoundError(
+                f"no folder like {', '.join(only)} is pulled",
                 account=account.name,
-                hint="archiver check --connect lists the folders",
+                hint="archiver check --connect lists them; a minus marks what the configuration leaves out",
             )
     statuses = connection.status(chosen)
     orders = Orders(account, progress or Silent(), stop, now, fault)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from archiver.cli import main
@@ -43,6 +44,17 @@ class Result:
 
     def lines(self) -> list[str]:
         return self.out.splitlines()
+
+
+class Process(subprocess.Popen[bytes]):
+    """A process that does not outlive a test that failed."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, trace)
 
 
 class Home:
@@ -101,7 +113,7 @@ class Home:
         assert result.code == 0, result
         return result
 
-    def spawn(self, *arguments: str, bare: bool = False, **options: Any) -> subprocess.Popen[bytes]:
+    def spawn(self, *arguments: str, bare: bool = False, **options: Any) -> Process:
         """Start the program as a process of its own, in this home; `bare` without --config."""
         pipes: dict[str, Any] = {
             "stdin": subprocess.DEVNULL,
@@ -110,7 +122,7 @@ class Home:
         }
         env = self.environment() | options.pop("env", {})
         command = [PROGRAM, *(() if bare else ("--config", str(self.config))), *arguments]
-        return subprocess.Popen(command, env=env, cwd=self.path, **(pipes | options))
+        return Process(command, env=env, cwd=self.path, **(pipes | options))
 
     def run(self, *arguments: str, timeout: float = 60, **options: Any) -> Result:
         """Run the program as a process of its own, to its end."""
@@ -135,11 +147,10 @@ class Home:
         columns: int = 100,
         env: Mapping[str, str] | None = None,
         answers: Mapping[str, str] | None = None,
-        meanwhile: Callable[[subprocess.Popen[bytes], str], None] = lambda process, seen: None,
     ) -> tuple[int, str]:
         """Run the program with a terminal on all three streams: exit code and all that it showed.
 
-        `answers` are typed when the text before them is seen; `meanwhile` is told what was seen so far.
+        `answers` are typed when the text before them is seen.
         """
         ours, theirs = pty.openpty()
         ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -152,20 +163,14 @@ class Home:
         with self.spawn(*arguments, env=dict(env or {}), preexec_fn=_take_terminal, **streams) as process:
             os.close(theirs)
             seen, waiting = b"", dict(answers or {})
-            try:
-                while data := _read(ours):
-                    seen += data
-                    text = seen.decode(errors="replace")
-                    for asked in [asked for asked in waiting if asked in text]:
-                        # A key that comes before the program reads is not seen to interrupt its reading.
-                        time.sleep(0.2)
-                        os.write(ours, waiting.pop(asked).encode())
-                    meanwhile(process, text)
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                os.close(ours)
+            while data := _read(ours):
+                seen += data
+                text = seen.decode(errors="replace")
+                for asked in [asked for asked in waiting if asked in text]:
+                    # A key that comes before the program reads is not seen to interrupt its reading.
+                    time.sleep(0.2)
+                    os.write(ours, waiting.pop(asked).encode())
+        os.close(ours)
         return process.returncode, seen.decode()
 
 

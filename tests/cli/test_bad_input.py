@@ -188,7 +188,7 @@ class TestPulling:
 
     def test_a_folder_that_does_not_exist(self, home: Home, mailbox: User) -> None:
         home.mailbox(mailbox)
-        fails(home, ["sync", "--folder", "Nowhere"], 1, "work: no folder like Nowhere", "check --connect")
+        fails(home, ["sync", "--folder", "Nowhere"], 2, "work: no folder like Nowhere", "check --connect")
 
     def test_an_account_that_does_not_exist(self, home: Home, mailbox: User) -> None:
         home.mailbox(mailbox)

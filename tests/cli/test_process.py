@@ -80,8 +80,10 @@ class TestSignals:
         home.account("work", server.port)
         with home.spawn("sync") as process:
             until(lambda: "UID FETCH" in server.names())
-            yield home, process
-            process.kill()
+            try:
+                yield home, process
+            finally:
+                process.kill()
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_the_first_stops_after_the_batch(

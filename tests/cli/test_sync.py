@@ -94,7 +94,7 @@ class TestSync:
         result = work[0].good("sync", "--json")
         assert result.err == ""
         report = result.json()
-        assert list(report) == ["accounts", "errors", "index"]
+        assert list(report) == ["accounts", "errors", "index", "index_error"]
         (account,) = report["accounts"]
         assert list(account) == ["account", "seconds", "checked", "other_mailbox", "folders"]
         assert [list(folder) for folder in account["folders"]] == [FOLDER, FOLDER]

@@ -48,6 +48,7 @@ class TestStatus:
             "succeeded",
             "error",
             "next_run",
+            "push",
             "failed",
             "folders",
         ]
@@ -131,7 +132,10 @@ class TestVerify:
         file_of(own_library, "invoice").unlink()
         own_library.account("work", 1)
         result = own_library.call("verify", "--repair")
-        complains(result, 3, "not everything could be fetched again", "archiver sync")
+        assert result.code == 3
+        # The account now stands for another user on another port: that is told too.
+        assert "another mailbox than before" in result.err.splitlines()[0]
+        assert "archiver: not everything could be fetched again\n  archiver sync tries" in result.err
         assert "fetching again failed: work: 127.0.0.1:1 refuses connections" in result.out
         own_library.mailbox(shelf[1])
         own_library.good("sync")
