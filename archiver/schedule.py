@@ -243,7 +243,7 @@ class Daemon:
 
     def _due(self, accounts: Mapping[str, Account]) -> dict[str, datetime]:
         """When interval jobs first run: as long after the last good run as the interval says, or now."""
-        with Archive(self.config, say=self._log).ledger(create=True) as ledger:
+        with Archive(self.config, say=self._log).ledger() as ledger:
             last = {row.name: row.succeeded for row in ledger.accounts()}
         now = time.time()
         due = {}
@@ -351,7 +351,7 @@ class Daemon:
 
     def _note(self, times: Mapping[str, float]) -> None:
         try:
-            with Archive(self.config).ledger(create=True) as ledger:
+            with Archive(self.config).ledger() as ledger:
                 for name in self.config.accounts:
                     ledger.schedule(name, times.get(name))
         except ArchiverError as exc:
