@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -24,11 +25,14 @@ from archiver.errors import (
     StoreError,
     UsageError,
 )
+from archiver.indexer import IndexReport
+from archiver.pull import AccountReport
 from archiver.store.locks import lock
 from archiver.store.maildir import key_of
 from tests.store.tree import Tree, message
 
 SECRET = SecretSource(literal="Xq7hunter2")
+NOBODY = ImapServer(host="imap.example.org", user="me", password=SECRET)
 WITH_FILES = b"""\
 From: a@example.org\r
 Subject: files\r
@@ -315,3 +319,49 @@ def test_reindexing_counts_and_can_be_stopped_and_continued(tree: Tree) -> None:
     archive.stop = lambda: False
     assert archive.reindex().added == 6
     assert archive.search("word6").pending == 0
+
+
+def test_verify_finds_no_archive_where_none_is(tmp_path: Path) -> None:
+    """A disk that is not mounted is not an empty archive in good order."""
+    root = tmp_path / "not-mounted" / "archive"
+    with pytest.raises(NotFoundError, match="there is no archive at"):
+        Archive(Config(archive=str(root))).verify()
+    assert not root.parent.exists()
+
+
+def test_an_error_of_the_index_does_not_hide_the_pull(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    archive = Archive(Config(archive=str(tmp_path), accounts={"work": Account(imap=NOBODY, name="work")}))
+    pulled = AccountReport(account="work")
+    full = DiskFullError("no space left for the index")
+
+    def drain(*_: object) -> NoReturn:
+        raise full
+
+    monkeypatch.setattr(archive, "_pull", lambda *_: pulled)
+    monkeypatch.setattr(archive, "_drain", drain)
+    report = archive.sync()
+    assert (report.accounts, report.index_error, report.index) == ([pulled], full, None)
+
+
+def test_one_accounts_bug_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    accounts = {name: Account(imap=NOBODY, name=name) for name in ("broken", "work")}
+    archive = Archive(Config(archive=str(tmp_path), accounts=accounts))
+    drained: list[bool] = []
+
+    def pull(account: Account, *_: object) -> AccountReport:
+        if account.name == "broken":
+            raise ZeroDivisionError
+        return AccountReport(account=account.name)
+
+    monkeypatch.setattr(archive, "_pull", pull)
+
+    def drain(*_: object) -> IndexReport:
+        drained.append(True)
+        return IndexReport()
+
+    monkeypatch.setattr(archive, "_drain", drain)
+    with pytest.raises(ZeroDivisionError):
+        archive.sync()
+    assert drained == [True]

@@ -283,3 +283,20 @@ class TestAnotherMailbox:
         del archive.config.accounts["work"]
         (left,) = archive.mailboxes()
         assert (left.state, left.host, left.kept_user) == ("unconfigured", "", "me")
+
+
+def test_some_folders_are_no_proof_that_the_account_is_well(server: ScriptedServer, tmp_path: Path) -> None:
+    server.account.capabilities = ("IMAP4rev1",)
+    imap = ImapServer(
+        host="127.0.0.1",
+        port=server.port,
+        security="none",
+        user="user",
+        password=SecretSource(literal="secret"),
+        read_timeout=Duration(5),
+    )
+    archive = Archive(Config(archive=str(tmp_path / "a"), accounts={"work": Account(imap=imap, name="work")}))
+    assert archive.sync(folders=["F1"], index=False).accounts[0].total("stored") == MESSAGES // 4
+    assert archive.status().accounts[0].succeeded is None
+    archive.sync(index=False)
+    assert archive.status().accounts[0].succeeded is not None
