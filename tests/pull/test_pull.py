@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archiver.config import Folders
-from archiver.errors import ConnectionLostError, FolderError, UnavailableError
+from archiver.errors import ConnectionLostError, NotFoundError, UnavailableError
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
 from tests.pull import checks
@@ -405,7 +405,7 @@ class TestChosenFolders:
         assert self.names(archive) == {"Lists/dev", "Lists/users", "Work"}
 
     def test_none_like_that(self, archive: Archive, server: FakeServer) -> None:
-        with pytest.raises(FolderError, match="no folder like Nowhere") as caught:
+        with pytest.raises(NotFoundError, match="no folder like Nowhere") as caught:
             archive.pull(server.connect(), only=["Nowhere"])
         assert "check --connect" in (caught.value.hint or "")
 
