@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from datetime import date
 from typing import TYPE_CHECKING
 
 from archiver.config import Account
 from archiver.errors import ArchiverError, ExpiredError, InterruptedRun, NotFoundError
-from archiver.pull import AccountReport, Progress, pull
+from archiver.pull import AccountReport, Budget, Progress, pull
 from archiver.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def take_turn(
     _notice_another_mailbox(account, ledger, say)
     ledger.started(account.name, time.time())
     report = AccountReport(account=account.name)
+    today = date.today().isoformat()
+    budget = Budget(account.imap.daily_bytes, ledger.spent(account.name, today))
     expired_after = -1
     try:
         while True:
@@ -50,6 +53,7 @@ def take_turn(
                         hire=connect,
                         connections=account.imap.connections,
                         report=report,
+                        budget=budget,
                     )
                 break
             except ExpiredError:
@@ -64,6 +68,8 @@ def take_turn(
         exc.account = exc.account or account.name
         ledger.finished(account.name, time.time(), exc.message)
         raise
+    finally:
+        ledger.spend(account.name, today, budget.spent)
     if not only or not report.complete:
         # A run over some folders is no proof that the account is well.
         ledger.finished(account.name, time.time(), None if report.complete else "some messages failed")

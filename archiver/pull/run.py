@@ -11,6 +11,7 @@ from archiver.config import Account
 from archiver.errors import FolderError, NotFoundError
 from archiver.imap import Connection, Mailbox, Status
 from archiver.pull import plan
+from archiver.pull.budget import Budget
 from archiver.pull.crew import Crew
 from archiver.pull.filing import Fault, clean
 from archiver.pull.report import AccountReport, FolderReport, Progress, Silent
@@ -45,6 +46,7 @@ def pull(
     hire: Callable[[], AbstractContextManager[Connection]] | None = None,
     connections: int = 1,
     report: AccountReport | None = None,
+    budget: Budget | None = None,
 ) -> AccountReport:
     """Bring the archive of `account` up to date; the caller holds the account's lock.
 
@@ -73,7 +75,7 @@ def pull(
                 hint="archiver check --connect lists them; a minus marks what the configuration leaves out",
             )
     statuses = connection.status(chosen)
-    orders = Orders(account, progress or Silent(), stop, now, fault)
+    orders = Orders(account, progress or Silent(), stop, now, fault, budget or Budget())
     folders = {folder.raw: folder for folder in ledger.folders(account.name)}
     with (
         Syncer() as syncer,

@@ -12,6 +12,7 @@ from archiver.config import Account
 from archiver.errors import ArchiverError, FolderError, InterruptedRun, ServerError, StoreError
 from archiver.imap import Connection, Failed, Mailbox, Selected, Status
 from archiver.pull import plan
+from archiver.pull.budget import Budget
 from archiver.pull.crew import Crew
 from archiver.pull.filing import Fault, Filing, move
 from archiver.pull.report import FolderReport, Progress
@@ -35,6 +36,7 @@ class Orders(msgspec.Struct, frozen=True):
     stop: Callable[[], bool]
     now: Callable[[], float]
     fault: Fault
+    budget: Budget
 
 
 class Worker:
@@ -257,6 +259,7 @@ class Worker:
 
     def _fetch_into(self, folder: Folder, uids: Sequence[int], filing: Filing, report: FolderReport) -> None:
         try:
+            self.orders.budget.insist()
             for message in self.connection.fetch(uids, filing.receive):
                 if isinstance(message, Failed):
                     self.ledger.fail(folder, message.uid, message.reason, self.orders.now())
@@ -264,8 +267,10 @@ class Worker:
                     continue
                 filing.add(message)
                 self.orders.progress.stored(folder.account, 1, message.size)
+                self.orders.budget.spend(message.size)
                 if self.orders.stop():
                     raise InterruptedRun()
+                self.orders.budget.insist()
         except InterruptedRun:
             self.connection.abandon()
             filing.flush()

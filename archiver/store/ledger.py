@@ -232,6 +232,18 @@ class Ledger:
     def accounts(self) -> list[AccountRow]:
         return self._select(AccountRow, "account ORDER BY name")
 
+    def spent(self, account: str, day: str) -> int:
+        """Bytes fetched on a day, such as `2024-03-05`."""
+        rows = self._rows("SELECT value FROM meta WHERE name = ?", f"spent {account}")
+        known, _, size = rows[0][0].partition(" ") if rows else ("", "", "0")
+        return int(size) if known == day else 0
+
+    def spend(self, account: str, day: str, size: int) -> None:
+        """Count bytes fetched on a day; of days before nothing is kept."""
+        total = f"{day} {self.spent(account, day) + size}"
+        with self.transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"spent {account}", total))
+
     # Folders
 
     def folders(self, account: str | None = None) -> list[Folder]:
