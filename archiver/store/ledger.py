@@ -143,6 +143,9 @@ class Ledger:
             raise DamagedError(f"{self._path} is damaged", hint=_MOVE_AWAY) from exc
         except sqlite3.DatabaseError as exc:
             raise DamagedError(f"{self._path} is damaged: {exc}", hint=_MOVE_AWAY) from exc
+        except UnicodeDecodeError as exc:
+            # So a schema that was overwritten shows.
+            raise DamagedError(f"{self._path} is damaged", hint=_MOVE_AWAY) from exc
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
