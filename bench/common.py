@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import json
 import os
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import archiver as archiver_package
 from tests.servers import dovecot
 
 ARCHIVER = Path(sys.executable).parent / "archiver"
@@ -47,7 +49,8 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def require(*programs: tuple[str, str]) -> None:
-    """End with a clear line when Dovecot or a program is not there."""
+    """End with a clear line when Dovecot or a program is not there; have our own compiled, as installed."""
+    compileall.compile_dir(str(Path(archiver_package.__file__).parent), quiet=1)
     try:
         dovecot.check_version()
     except dovecot.MissingServerError as error:
