@@ -22,6 +22,7 @@ def archiver(user: User, port: int, directory: Path, settings: Mapping[str, str]
 
 
 def mbsync(user: User, port: int, directory: Path) -> common.Run:
+    """New messages and changed flags, as archiver keeps them."""
     config = directory / "mbsyncrc"
     (directory / "mail").mkdir(parents=True, exist_ok=True)
     config.write_text(
@@ -32,7 +33,7 @@ def mbsync(user: User, port: int, directory: Path) -> common.Run:
         "MaildirStore near\n"
         f"Path {directory}/mail/\nInbox {directory}/mail/INBOX\nSubFolders Verbatim\n\n"
         "Channel pull\nFar :far:\nNear :near:\nPatterns *\n"
-        "Sync Pull New\nCreate Near\nExpunge None\nSyncState *\n",
+        "Sync Pull New Flags\nCreate Near\nExpunge None\nSyncState *\n",
         encoding="utf-8",
     )
     return common.measure(["mbsync", "--config", str(config), "--quiet", "pull"])
