@@ -256,7 +256,7 @@ class Daemon:
     def _job(self, name: str) -> None:
         """An account's turn on schedule."""
         if self._demands[name].ask():
-            self._meet(name, in_turn=True)
+            self._meet(name)
         self._publish()
 
     def _wanted(self, name: str, folders: tuple[str, ...]) -> None:
@@ -274,7 +274,7 @@ class Daemon:
         at = DateTrigger(datetime.now().astimezone() + timedelta(seconds=wait))
         self._scheduler.add_job(self._meet, at, args=[name], id=f"{name}/{next(self._numbers)}")
 
-    def _meet(self, name: str, in_turn: bool = False) -> None:
+    def _meet(self, name: str) -> None:
         """Pull what is demanded, unless that is being done."""
         folders = self._demands[name].begin()
         if folders is None:
@@ -282,12 +282,12 @@ class Daemon:
         self._began[name] = time.monotonic()
         try:
             if name in self.config.accounts:
-                self._sync(name, folders, in_turn)
+                self._sync(name, folders)
         finally:
             if self._demands[name].end():
                 self._arrange(name)
 
-    def _sync(self, name: str, folders: tuple[str, ...], in_turn: bool) -> None:
+    def _sync(self, name: str, folders: tuple[str, ...]) -> None:
         """Sync one account; a transient failure is tried again sooner than the schedule says."""
         archive = Archive(self.config, say=lambda text: self._log(f"{name}: {text}"), stop=self._stopped)
         try:
@@ -305,7 +305,7 @@ class Daemon:
             self._patience.discard(name)
             line = _line(name, report)
             # What was only flags, or a word too many, is not worth a line each time.
-            if in_turn or line != f"{name}: nothing new":
+            if not folders or line != f"{name}: nothing new":
                 self._log(line)
 
     def _failed(self, name: str, exc: ArchiverError) -> None:

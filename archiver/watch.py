@@ -19,7 +19,7 @@ from archiver.imap import Connection, Mailbox, Status
 from archiver.imap.idle import RENEW, Heard, Listening, wait
 
 # Flags and deletions come in series, one message after the other: seconds until they are told.
-SETTLE = 5.0
+_SETTLE = 5.0
 # A machine that slept has not noticed: so often (seconds) the clock on the wall is compared with ours.
 _LOOK = 15.0
 _SLEPT = 30.0
@@ -73,16 +73,20 @@ def watch(
     *,
     lines: int = 1,
     renew: float = RENEW,
-    settle: float = SETTLE,
     pause: Callable[[int, ArchiverError], float] = pause,
     wall: Callable[[], float] = time.time,
 ) -> Iterator[Pull | State]:
     """Until the descriptor `wake` is readable: what to pull, and what is being done to know that.
 
-    `connect` makes a logged-in connection, `choose` the folders that count. With IDLE each of up to
-    `lines` connections listens to a folder of its own; the others are nobody's business here. Errors of
-    the server are States; it is connected to again after `pause(failures, error)` seconds.
+    `connect` makes a logged-in connection, `choose` the folders that count. Up to `lines` connections are
+    held: NOTIFY needs one, with IDLE each listens to a folder of its own; the other folders are nobody's
+    business here. Errors of the server are States; it is connected to again after `pause(failures, error)`
+    seconds.
     """
+    if lines < 1:
+        yield State("polling: to listen takes a second connection, and only one is allowed")
+        wait([], float("inf"), wake)
+        return
     clock = _Clock(wall)
     failures = 0
     yield State("connecting")
@@ -95,7 +99,7 @@ def watch(
                 yield State(post.state, len(post.listening))
                 if post.listening:
                     yield Pull()
-                    yield from _listen(post, wake, settle, clock)
+                    yield from _listen(post, wake, clock)
                     return
             failures, seconds = 0, _ASK_AGAIN
         except ArchiverError as exc:
@@ -178,7 +182,7 @@ class _Post:
         return chosen
 
 
-def _listen(post: _Post, wake: int, settle: float, clock: _Clock) -> Iterator[Pull]:
+def _listen(post: _Post, wake: int, clock: _Clock) -> Iterator[Pull]:
     """What changes, soon: new messages at once, the rest when it has settled."""
     names: set[str] = set()
     due = float("inf")
@@ -190,7 +194,7 @@ def _listen(post: _Post, wake: int, settle: float, clock: _Clock) -> Iterator[Pu
             for heard in each.heard():
                 if (name := post.folder(heard)) is not None:
                     names.add(name)
-                    due = min(due, time.monotonic() + (0 if heard.arrived else settle))
+                    due = min(due, time.monotonic() + (0 if heard.arrived else _SETTLE))
         if time.monotonic() >= due:
             yield Pull(() if "" in names else tuple(sorted(names)))
             names, due = set(), float("inf")

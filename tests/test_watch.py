@@ -49,7 +49,6 @@ class Watching:
         folders: Folders | None = None,
         connect: Callable[[], AbstractContextManager[Connection]] | None = None,
         pauses: Sequence[float] = (0.05,),
-        settle: float = 0.1,
         **options: object,
     ) -> None:
         self.failures: list[tuple[int, ArchiverError]] = []
@@ -64,7 +63,6 @@ class Watching:
             self._choose,
             self._wake,
             pause=self._pause,
-            settle=settle,
             **options,  # type: ignore[arg-type]
         )
         self._thread = threading.Thread(target=self._run, args=[events])
@@ -121,8 +119,9 @@ Start = Callable[..., Watching]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start to watch; stopped at the end, within a second."""
+    monkeypatch.setattr(module, "_SETTLE", 0.1)
     started: list[Watching] = []
 
     def make(server: ImapServer, **options: object) -> Watching:
@@ -214,10 +213,13 @@ class TestIdle:
         watching = start(server_for(server), lines=4)
         watching.says("connecting", State("IDLE on INBOX, Everything, Plain, Gone; polling 1 folder", 4))
 
-    def test_flags_settle_first(self, idle_only: User, of: Of, start: Start) -> None:
+    def test_flags_settle_first(
+        self, idle_only: User, of: Of, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_SETTLE", 1.5)
         for _ in range(3):
             idle_only.save(MAIL)
-        watching = start(of(idle_only), settle=1.5)
+        watching = start(of(idle_only))
         watching.says("connecting", "IDLE", EVERYTHING)
         begun = time.monotonic()
         for uid in "123":

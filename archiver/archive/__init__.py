@@ -244,7 +244,7 @@ class Archive:
     def watch(self, name: str, wake: int) -> Iterator[Pull | State]:
         """Say which folders of an account to pull, until the descriptor `wake` is readable; pulls nothing.
 
-        All of the account's connections but one may be used for it.
+        All of the account's connections but one may be used for it; who has only one does not listen.
         """
         from archiver.imap import connect
         from archiver.pull.plan import choose
@@ -255,7 +255,7 @@ class Archive:
             lambda: connect(account.imap, self._secret(account)),
             lambda mailboxes: choose(list(mailboxes), account.folders),
             wake,
-            lines=_without(account, 1).imap.connections,
+            lines=account.imap.connections - 1,
         )
 
     # account

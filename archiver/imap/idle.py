@@ -273,5 +273,5 @@ def wait(listening: Sequence[Listening], seconds: float, wake: int) -> bool:
     poll = select.poll()
     for descriptor in (wake, *(each.fileno() for each in listening)):
         poll.register(descriptor, select.POLLIN)
-    ready = poll.poll(max(seconds, 0) * 1000)
+    ready = poll.poll(None if seconds == float("inf") else max(seconds, 0) * 1000)
     return wake not in (descriptor for descriptor, _ in ready)

@@ -433,3 +433,19 @@ service anvil {
   }
 }
 """
+
+# Settings that let connections which idle sleep after a second, as large sites have it; it then tells of
+# new mail at once, and forgets to tell of what comes right after.
+HIBERNATING = """\
+imap_hibernate_timeout = 1s
+service imap {
+  unix_listener imap-master {
+    mode = 0666
+  }
+}
+service imap-hibernate {
+  unix_listener imap-hibernate {
+    mode = 0666
+  }
+}
+"""
