@@ -19,6 +19,7 @@ from archiver.cli.text import printable
 def command(session: Session) -> None:
     """Sync every account on its schedule until SIGTERM or Ctrl-C; SIGHUP reads the configuration again.
 
+    With push an account is also synced whenever its server says that something changed.
     One process an archive; it stays in the foreground and logs to stderr, a line each time. An account that
     is late, or that never ran, runs at once. One that fails for the moment is tried again with growing
     delays; the others go on. A stop waits for the batches in hand, a second signal does not.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def command(session: Session, as_json: bool, folders: bool) -> None:
     """Show what is archived: messages, bytes, the last good run and its age, the last error, the next run.
 
-    Asks no server. The next run is known while archiver run is there to do it.
+    Asks no server. The next run, and what is listened to for push, are known while archiver run is there.
     """
     report = session.archive().status()
     if as_json:
