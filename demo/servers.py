@@ -176,9 +176,23 @@ async def _start_imap(mailboxes: MailboxSet, credentials: Credentials, port: int
     await login.demo_user_identity.set(user)
     config.set_cache[credentials.user] = (mailboxes, FilterSet())
     server = IMAPServer(login, config)
-    return await asyncio.start_server(
-        ProxyProtocolReader(config.proxy_protocol).get_callback(server), HOST, port
-    )
+    answer = ProxyProtocolReader(config.proxy_protocol).get_callback(server)
+    return await asyncio.start_server(kept(answer), HOST, port)
+
+
+def kept(answer: Any) -> Any:
+    """A connection's handler whose task is held until it ends: asyncio itself may let it be collected."""
+    running: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        running.add(task)
+        try:
+            await answer(reader, writer)
+        finally:
+            running.discard(task)
+
+    return serve
 
 
 async def _load(samples: tuple[Sample, ...], later_uids: int) -> MailboxSet:

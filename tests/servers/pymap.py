@@ -30,6 +30,8 @@ from pymap.parsing.specials.flag import Flag
 from pymap.user import UserMetadata
 from pysasl.hashing import Cleartext
 
+from demo.servers import kept
+
 HOST = "127.0.0.1"
 
 
@@ -113,7 +115,7 @@ class Pymap:
         for folder, mails in self._folders.items():
             await self._append(folder, mails)
         answer = ProxyProtocolReader(config.proxy_protocol).get_callback(IMAPServer(login, config))
-        server = await asyncio.start_server(answer, sock=self._listener, ssl=self._context)
+        server = await asyncio.start_server(kept(answer), sock=self._listener, ssl=self._context)
         self._ready.set()
         await self._stop.wait()
         server.close()
