@@ -176,19 +176,19 @@ async def _start_imap(mailboxes: MailboxSet, credentials: Credentials, port: int
     await login.demo_user_identity.set(user)
     config.set_cache[credentials.user] = (mailboxes, FilterSet())
     server = IMAPServer(login, config)
-    answer = ProxyProtocolReader(config.proxy_protocol).get_callback(server)
-    return await asyncio.start_server(kept(answer), HOST, port)
+    answer = ProxyProtocolReader(config.proxy_protocol).get_callback(kept(server))
+    return await asyncio.start_server(answer, HOST, port)
 
 
 def kept(answer: Any) -> Any:
-    """A connection's handler whose task is held until it ends: asyncio itself may let it be collected."""
+    """A connection's handler whose task is held until it ends; nobody else does, so it could be collected."""
     running: set[asyncio.Task[None] | None] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(*connection: Any) -> None:
         task = asyncio.current_task()
         running.add(task)
         try:
-            await answer(reader, writer)
+            await answer(*connection)
         finally:
             running.discard(task)
 

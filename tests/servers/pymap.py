@@ -114,8 +114,8 @@ class Pymap:
         await login.demo_user_identity.set(UserMetadata(config, self.user, password=self.password))
         for folder, mails in self._folders.items():
             await self._append(folder, mails)
-        answer = ProxyProtocolReader(config.proxy_protocol).get_callback(IMAPServer(login, config))
-        server = await asyncio.start_server(kept(answer), sock=self._listener, ssl=self._context)
+        answer = ProxyProtocolReader(config.proxy_protocol).get_callback(kept(IMAPServer(login, config)))
+        server = await asyncio.start_server(answer, sock=self._listener, ssl=self._context)
         self._ready.set()
         await self._stop.wait()
         server.close()
