@@ -162,7 +162,7 @@ class Listeners:
             with self._lock:
                 del self._states[name], self._taken[name]
         for name in sorted(accounts.keys() - self._listeners.keys()):
-            self._state(name, State("connecting"))
+            self._state(name, State("connecting", accounts[name].imap.connections - 1))
             self._listeners[name] = Listener(
                 functools.partial(archive.watch, name),
                 functools.partial(self._pull, name),

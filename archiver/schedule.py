@@ -32,6 +32,7 @@ _FIRST_RETRY = 60.0
 _LAST_RETRY = 3600.0
 # Seconds between the beginnings of two pulls that a server asked for: each is a login.
 _BREATH = 1.0
+_HEAD_START = 5.0
 
 
 def retry_delay(failures: int, suggested: float | None = None) -> float:
@@ -249,7 +250,9 @@ class Daemon:
         due = {}
         for name, account in accounts.items():
             if account.schedule and account.schedule.every is not None:
-                at = max((last.get(name) or 0) + account.schedule.every, now + random.uniform(0, 1))
+                # With push the word to pull comes with the connection: this turn is for when there is none.
+                soon = now + random.uniform(0, 1) + (_HEAD_START if account.schedule.push else 0)
+                at = max((last.get(name) or 0) + account.schedule.every, soon)
                 due[name] = datetime.fromtimestamp(min(at, now + account.schedule.every)).astimezone()
         return due
 

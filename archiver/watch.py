@@ -48,7 +48,7 @@ class Pull(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is being done from now on, for people, and how many connections that takes."""
+    """What is being done from now on, for people, and how many connections that may take."""
 
     text: str
     connections: int = 0
@@ -89,7 +89,7 @@ def watch(
         return
     clock = _Clock(wall)
     failures = 0
-    yield State("connecting")
+    yield State("connecting", lines)
     while True:
         begun = time.monotonic()
         try:

@@ -216,6 +216,37 @@ class TestIdle:
         until(idle, wake, lambda: pushed.begun == 2)
         assert hears(idle, wake, 0.3) == [] and pushed.begun == 2
 
+    @pytest.mark.parametrize("capability", ["IDLE", "NOTIFY"])
+    def test_asked_soon_then_less_often(
+        self,
+        scripted: Scripted,
+        log_in: Connect,
+        wake: int,
+        monkeypatch: pytest.MonkeyPatch,
+        capability: str,
+    ) -> None:
+        """So that what a server forgot to tell waits no longer than a few times what passed since the last."""
+        monkeypatch.setattr(module, "_SOON", 0.05)
+        monkeypatch.setattr(module, "_BREATH", 0.0)
+        server = scripted()
+        pushed = Idling(server, capability)
+        connection = log_in(server)
+        listening = connection.idle(INBOX) if capability == "IDLE" else connection.notify()
+        asked = "" if capability == "IDLE" else "NOOP"
+        begun = time.monotonic()
+        moments: list[float] = []
+
+        def times(count: int) -> bool:
+            while len(moments) < server.names().count(asked):
+                moments.append(time.monotonic() - begun)
+            return len(moments) >= count
+
+        until(listening, wake, lambda: times(3))
+        assert moments[0] >= 0.05 and moments[1] >= 0.25 and moments[2] >= 1.05 and moments[2] < 2
+        pushed.say("* 2 EXISTS" if capability == "IDLE" else "* STATUS INBOX (UIDNEXT 2)")
+        until(listening, wake, lambda: times(5))
+        assert moments[4] - moments[2] < 1
+
     def test_what_comes_with_the_end_is_heard(self, scripted: Scripted, log_in: Connect, wake: int) -> None:
         server = scripted()
 
