@@ -60,20 +60,21 @@ class Filing:
     def add(self, message: Fetched) -> None:
         """Take a message; every BATCH_MESSAGES or BATCH_BYTES the group is handed to the disk."""
         wire = message.wire
-        key = wire.key if isinstance(wire, Spooled) else key_of(wire)
+        data: bytes | str
+        if isinstance(wire, bytes):
+            key = key_of(wire)
+            data, wire_size = to_file(wire)
+            size = len(data)
+            self._size += size
+        else:
+            key = wire.key
+            data, size, wire_size = spool.to_file(wire)
         if key in self._pending:
             # Its twin is not in cur/ yet; wait for it, so that a link can be made.
             self.flush()
         received = self._received(message)
-        data: bytes | str
-        if isinstance(wire, Spooled):
-            data, size, wire_size = spool.to_file(wire)
-        else:
-            data, wire_size = to_file(wire)
-            size = len(data)
-            self._size += size
-        name = Name(received, key.hex()[:32], size, wire_size, self._folder.uidvalidity, message.uid)
-        base, flags = str(name), letters(message.flags)
+        base = str(Name(received, key.hex()[:32], size, wire_size, self._folder.uidvalidity, message.uid))
+        flags = letters(message.flags)
         place = NewPlace(message.uid, key, message.size, received, base, flags, keywords(message.flags))
         self._gathered.append(_Arrived(place, f"{base}:2,{flags}", data))
         self._pending.add(key)
@@ -88,21 +89,25 @@ class Filing:
         return date if date is not None else int(self._now)
 
     def _commit(self) -> None:
-        """Hand what was gathered to the disk, once the group before it is there and known."""
-        self._settle()
+        """Hand what was gathered to the disk. The group before it has become durable meanwhile, and known."""
         gathered, self._gathered, self._size = self._gathered, [], 0
-        known = self._ledger.known_keys([arrived.place.key for arrived in gathered])
+        places = [arrived.place for arrived in gathered]
+        known = self._ledger.known_keys([place.key for place in places])
         group = Group(self._path)
         claimed: list[int] = []
-        with disk_errors("store a message"):
-            for arrived in gathered:
-                if arrived.place.key not in known or not (
-                    self._claim(arrived, claimed) or self._link(arrived, group)
-                ):
-                    group.add(arrived.file_name, arrived.data, arrived.place.received)
-                elif isinstance(arrived.data, str):
-                    os.unlink(arrived.data)
-        places = [arrived.place for arrived in gathered]
+        try:
+            with disk_errors("store a message"):
+                for arrived in gathered:
+                    if arrived.place.key not in known or not (
+                        self._claim(arrived, claimed) or self._link(arrived, group)
+                    ):
+                        group.add(arrived.file_name, arrived.data, arrived.place.received)
+                    elif isinstance(arrived.data, str):
+                        os.unlink(arrived.data)
+                # Here and not on the other thread: two that take turns at every file are slower than one.
+                group.write(self._syncer, self._fault)
+        finally:
+            self._settle()
         self._committing = self._mover.submit(self._make_durable, group), places, claimed
 
     def _claim(self, arrived: _Arrived, claimed: list[int]) -> bool:
@@ -141,7 +146,7 @@ class Filing:
 
     def _make_durable(self, group: Group) -> None:
         with disk_errors("store messages"):
-            group.commit(self._syncer, self._fault)
+            group.settle(self._fault)
 
     def _settle(self) -> None:
         """Wait for the group on its way to the disk, and let the ledger know its messages."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -143,6 +144,7 @@ def within(known: Mapping[int, tuple[str, str, int]], ranges: Sequence[tuple[int
     return found
 
 
-def keywords(flags: Iterable[str]) -> str:
+@functools.lru_cache(maxsize=4096)
+def keywords(flags: frozenset[str]) -> str:
     """The flags that are no system flags, sorted, with spaces between."""
     return " ".join(sorted(flag for flag in flags if not flag.startswith("\\")))

@@ -8,10 +8,11 @@ other programs change the flags behind it.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -71,13 +72,18 @@ def key_of(wire: bytes) -> bytes:
     return hashlib.sha256(wire).digest()
 
 
-def letters(flags: frozenset[str] | set[str]) -> str:
+@functools.lru_cache(maxsize=4096)
+def letters(flags: frozenset[str]) -> str:
     r"""IMAP system flags as Maildir letters, sorted; `\Recent` and keywords have none."""
     return "".join(sorted(_LETTERS[f] for f in {f.lower() for f in flags} & _LETTERS.keys()))
 
 
 def to_file(wire: bytes) -> tuple[bytes, int | None]:
     """The bytes to store, and W= when they differ from the wire: LF for CRLF if no LF stands alone."""
+    # One byte is found much faster than a pair, and hardly any message has a CR alone.
+    data = wire.replace(b"\r", b"")
+    if data.replace(b"\n", b"\r\n") == wire:
+        return data, len(wire)
     data = wire.replace(b"\r\n", b"\n")
     if data.count(b"\n") != len(wire) - len(data):
         return wire, None
@@ -119,17 +125,20 @@ def disk_errors(what: str) -> Iterator[None]:
 class Group:
     """Files of one folder that become durable together.
 
-    In `commit` each is written to tmp/ and fsynced, all are moved to cur/, and cur/ itself is fsynced:
-    when it returns, every one of them survives a power cut. Before, none is in cur/. What a killed
-    process leaves in tmp/ is removed by `sweep`.
+    `write` puts each into tmp/; `settle` makes their content durable, moves all to cur/ and fsyncs that:
+    when it returns, every one of them survives a power cut. Before, none is in cur/. The two may be called
+    from different threads, one after the other. What a killed process leaves in tmp/ is removed by `sweep`.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._new: list[tuple[str, bytes | str, int]] = []
+        self._moves: list[tuple[str, str]] = []
+        self._syncing = ExitStack()
+        self._sync: Callable[[Sequence[str]], None]
 
     def add(self, file_name: str, data: bytes | str, received: int) -> None:
-        """Let cur/`file_name` hold `data` after `commit`, its mtime at `received` (Unix seconds).
+        """Let cur/`file_name` hold `data` after `settle`, its mtime at `received` (Unix seconds).
 
         `data` may be the path of a file in tmp/ that is moved there.
         """
@@ -153,41 +162,59 @@ class Group:
 
     def commit(self, syncer: Syncer, step: Callable[[str], None]) -> None:
         """Make the group durable; `step` hears the name of each step done."""
-        cur, tmp = (os.path.join(self.folder, sub) for sub in ("cur", "tmp"))
+        self.write(syncer, step)
+        self.settle(step)
+
+    def write(self, syncer: Syncer, step: Callable[[str], None]) -> None:
+        """Write every file, and hold its bytes no longer; none is durable yet."""
+        tmp = os.path.join(self.folder, "tmp")
         # Programs that copy trees leave empty directories behind.
-        make_directory(cur)
+        make_directory(os.path.join(self.folder, "cur"))
         make_directory(tmp)
-        moves: list[tuple[str, str]] = []
         try:
-            with syncer.group(tmp) as sync:
-                for file_name, data, received in self._new:
-                    path = data if isinstance(data, str) else os.path.join(tmp, file_name.partition(":")[0])
-                    moves.append((path, os.path.join(cur, file_name)))
-                    if isinstance(data, bytes):
-                        _write(path, data)
-                    os.utime(path, (received, received))
-                    step("written")
-                sync([path for path, _ in moves])
+            self._sync = self._syncing.enter_context(syncer.group(tmp))
+            for file_name, data, received in self._new:
+                path = data if isinstance(data, str) else os.path.join(tmp, file_name.partition(":")[0])
+                self._moves.append((path, os.path.join(self.folder, "cur", file_name)))
+                _write(path, data, received)
+                step("written")
+        except BaseException:
+            self._drop()
+            raise
+        self._new.clear()
+
+    def settle(self, step: Callable[[str], None]) -> None:
+        """Make what was written durable, under its final names."""
+        moves = self._moves
+        try:
+            with self._syncing:
+                self._sync([path for path, _ in moves])
             step("synced")
             while moves:
                 os.rename(*moves[-1])
                 moves.pop()
         except BaseException:
-            for path, _ in moves:
-                if os.path.exists(path):
-                    os.unlink(path)
+            self._drop()
             raise
         step("moved")
-        sync_directory(cur)
+        sync_directory(os.path.join(self.folder, "cur"))
+
+    def _drop(self) -> None:
+        self._syncing.close()
+        for path, _ in self._moves:
+            if os.path.exists(path):
+                os.unlink(path)
 
 
-def _write(path: str, data: bytes) -> None:
-    """A file written, not yet durable."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def _write(path: str, data: bytes | str, received: int) -> None:
+    """A dated file with these bytes, not yet durable; given its path, it is there and only dated."""
+    create = 0 if isinstance(data, str) else os.O_CREAT | os.O_TRUNC
+    descriptor = os.open(path, os.O_WRONLY | create | os.O_CLOEXEC, 0o600)
     try:
-        view = memoryview(data)
+        view = memoryview(data if isinstance(data, bytes) else b"")
         while view:
             view = view[os.write(descriptor, view) :]
+        os.utime(descriptor, (received, received))
     finally:
         os.close(descriptor)
 

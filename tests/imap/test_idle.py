@@ -225,7 +225,7 @@ class TestIdle:
         monkeypatch: pytest.MonkeyPatch,
         capability: str,
     ) -> None:
-        """So that what a server forgot to tell waits no longer than a few times what passed since the last."""
+        """So what a server forgot to tell waits no longer than a few times what passed since the last."""
         monkeypatch.setattr(module, "_SOON", 0.05)
         monkeypatch.setattr(module, "_BREATH", 0.0)
         server = scripted()

@@ -137,8 +137,8 @@ class TestNames:
             "$Junk",
             "Work",
         }
-        assert letters(everything) == "DFRST"
-        assert letters({"\\SEEN", "\\seen", "\\fLaGGed"}) == "FS"
+        assert letters(frozenset(everything)) == "DFRST"
+        assert letters(frozenset({"\\SEEN", "\\seen", "\\fLaGGed"})) == "FS"
         assert letters(frozenset()) == ""
 
 
