@@ -6,7 +6,6 @@ imapclient makes the connection and does STARTTLS; what follows is asked and rea
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -106,10 +105,13 @@ class Connection:
         self.capabilities = capabilities
         self.identity = identity
         self.tells_changes = False
-        # Seconds, of the quickest EXAMINE so far.
-        self.round_trip = float("inf")
         self._statuses: dict[str, Status] = {}
         self.may_compress = False
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from a command to its answer, of the quickest so far."""
+        return self._exchange.round_trip
 
     def has(self, capability: str) -> bool:
         return capability in self.capabilities
@@ -198,7 +200,6 @@ class Connection:
         exists = 0
         changed: list[Listed] = []
         vanished: list[tuple[int, int]] = []
-        begun = time.monotonic()
         with translate(self._exchange.server):
             for line in self._exchange.ask(b"EXAMINE %b%b" % (quoted(mailbox.raw), option)):
                 if match := _EXISTS.match(line.text):
@@ -210,7 +211,6 @@ class Connection:
             if not self._exchange.ok(line):
                 self._exchange.go_on_after(line)
                 raise FolderError(f"cannot be opened: {self._exchange.words(line)}", folder=mailbox.name)
-        self.round_trip = min(self.round_trip, time.monotonic() - begun)
         same = known is not None and codes.get(b"UIDVALIDITY") == known[0]
         return Selected(
             exists,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from archiver.imap.errors import bye, refusal, stops_all
@@ -21,6 +22,10 @@ class Exchange:
         self.stream = stream
         self._tags = 0
         self.server = server
+        # Seconds from a command to the end of its answer, the least so far of those that had the line alone.
+        self.round_trip = float("inf")
+        self._sent: float | None = None
+        self._waiting = 0
         self.hidden: tuple[str, ...] = ()
 
     def send(self, command: bytes) -> bytes:
@@ -31,6 +36,8 @@ class Exchange:
         """Send several commands at once, to be answered one after the other; their tags."""
         tags = [b"A%d" % (self._tags + i + 1) for i in range(len(commands))]
         self._tags += len(commands)
+        self._sent = None if self._waiting else time.monotonic()
+        self._waiting += len(commands)
         self.raw(b"\r\n".join(tag + b" " + command for tag, command in zip(tags, commands, strict=True)))
         return tags
 
@@ -49,11 +56,19 @@ class Exchange:
         end = tag + b" "
         while True:
             line = read_line(self.stream, receive)
-            yield line
             if line.text.startswith(end):
+                self._end()
+                yield line
                 return
+            yield line
             if line.text[:6].upper() == b"* BYE ":
                 raise bye(self._said(line.text[6:]), self.server)
+
+    def _end(self) -> None:
+        self._waiting -= 1
+        if self._sent is not None:
+            self.round_trip = min(self.round_trip, time.monotonic() - self._sent)
+            self._sent = None
 
     def ask(self, command: bytes, receive: Receive | None = None) -> Iterator[Line]:
         """Send a command; the lines of its answer."""

@@ -23,7 +23,7 @@ from archiver.imap.wire import (
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 16 << 20
-_FETCH = b"UID FETCH %b (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
+_FETCH = b"UID FETCH %b (UID FLAGS INTERNALDATE BODY.PEEK[])"
 _VANISHED = re.compile(rb"\* ++VANISHED ++(?:\(EARLIER\) ++)?([0-9:,]++)\s*+\Z", re.IGNORECASE)
 # While one batch arrives the next is asked for, so that no round trip passes in silence.
 _COMMANDS_AHEAD = 2

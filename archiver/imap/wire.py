@@ -20,6 +20,11 @@ from archiver.imap.types import Receive, Spooled
 _LITERAL = re.compile(rb"\{(\d++)\+?\}\r?\n\Z")
 # What a server sends is read in one pass: nothing here goes back (possessive) or tries again further on.
 _FETCH = re.compile(rb"\* ++\d++ ++FETCH ++\((.*)\)\Z", re.DOTALL | re.IGNORECASE)
+# What nearly every answer to a FETCH of ours looks like; the others are taken apart item by item.
+_USUAL = re.compile(
+    rb'\* \d++ FETCH \((?:(?:UID (\d++)|FLAGS (\([^()"\0]*+\))|INTERNALDATE "([^"\\\0]*+)"'
+    rb"|BODY\[\] \0(\d)\0|MODSEQ \(\d++\))(?: |\)\r\n\Z))++(?<=\n)"
+)
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 # NUL marks where a literal stood; no line can hold one (RFC 9051, 9: CHAR is %x01-7F).
 _NAME = re.compile(rb"\s*+([A-Za-z0-9.-]{1,40}+(?:\[[^\]]*+\](?:<\d++>)?+)?+)\s++")
@@ -37,6 +42,8 @@ _MAX_HELD = 2 * LARGE
 # The largest that RFC 9051 and RFC 7162 know: UIDs and counts, mod-sequences.
 MAX_NUMBER = (1 << 32) - 1
 MAX_MODSEQ = (1 << 63) - 1
+# A line below this is not too long, whatever it is.
+_SHORT = 1 << 16
 _MONTHS = {m: i for i, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _DATE = re.compile(rb'"?\s*(\d{1,2}-\w{3}-\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"?\Z')
 
@@ -100,6 +107,8 @@ def _refuse_too_much(literals: int, held: int) -> None:
 
 def checked(digits: bytes, most: int, what: str) -> int:
     """A number that a server sent; ProtocolError when it is above `most`. `what` has {} for the number."""
+    if len(digits) < 20 and int(digits) <= most:
+        return int(digits)
     digits = digits.lstrip(b"0") or b"0"
     if len(digits) > 20 or int(digits) > most:
         raise ProtocolError(f"the server sends {what.format(digits[:30].decode())}, which cannot be")
@@ -115,6 +124,8 @@ def _pieces(stream: Stream, size: int) -> Iterator[bytes]:
 
 def _physical_line(stream: Stream) -> bytes:
     line = stream.readline()
+    if line.endswith(b"\n") and len(line) < _SHORT:
+        return line
     if len(line) > longest_line(line):
         raise ProtocolError(f"the server sent a line of more than {longest_line(line)} bytes")
     if not line.endswith(b"\n"):
@@ -134,11 +145,17 @@ def _exactly(stream: Stream, size: int) -> bytes:
 
 def fetch_items(line: Line) -> dict[bytes, bytes | None] | None:
     """The items of an untagged FETCH by upper-case name, NIL as None; None for any other line."""
+    if usual := _USUAL.match(line.text):
+        uid, flags, date, body = usual.groups()
+        items: dict[bytes, bytes | None] = {b"UID": uid, b"FLAGS": flags, b"INTERNALDATE": date}
+        if body:
+            items[b"BODY[]"] = line.literals[int(body)]
+        return {name: value for name, value in items.items() if value is not None}
     match = _FETCH.match(line.text.rstrip())
     if not match:
         return None
     text, at = match[1], 0
-    items: dict[bytes, bytes | None] = {}
+    items = {}
     while name := _NAME.match(text, at):
         found = _VALUE.match(text, name.end())
         at = found.end() if found else _closing(text, name.end())

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import msgspec
 
 from archiver.imap import Fetched, Spooled
-from archiver.message import parse
 from archiver.pull import spool
 from archiver.pull.plan import BATCH_BYTES, BATCH_MESSAGES, keywords
 from archiver.store.durable import Syncer
@@ -85,6 +84,8 @@ class Filing:
         """INTERNALDATE, or where the server has none worth the name the Date header, or now."""
         if message.received is not None:
             return message.received
+        from archiver.message import parse  # hardly ever needed, and slow to import
+
         date = parse(_start(message.wire)).date
         return date if date is not None else int(self._now)
 

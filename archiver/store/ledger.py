@@ -378,36 +378,53 @@ class Ledger:
         hears of a document that is new, had no place, or whose oldest place is another now: its date may be.
         """
         with self.transaction():
-            oldest = self._oldest([place.key for place in new])
+            ids, known = self._add_documents(new)
+            oldest = self._oldest(known)
             self._db.executemany("DELETE FROM place WHERE id = ?", ((i,) for i in claimed))
-            before = self._number("SELECT coalesce(max(id), 0) FROM document")
-            self._db.executemany(
-                "INSERT INTO document (key, size) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
-                ((place.key, place.size) for place in new),
-            )
-            fresh = self._db.execute(
-                "INSERT INTO change (document) SELECT id FROM document WHERE id > ? ORDER BY id", (before,)
-            ).rowcount
             self._db.executemany(
                 "INSERT INTO place (folder, epoch, uid, document, received, file, flags, keywords) VALUES"
-                f" ({folder.id}, {folder.epoch}, ?, (SELECT id FROM document WHERE key = ?), ?, ?, ?, ?)"
+                f" ({folder.id}, {folder.epoch}, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (folder, epoch, uid) DO UPDATE SET document = excluded.document,"
                 " received = excluded.received, file = excluded.file, flags = excluded.flags,"
                 " keywords = excluded.keywords, gone = 0",
-                ((p.uid, p.key, p.received, p.file, p.flags, p.keywords) for p in new),
+                [(p.uid, ids[p.key], p.received, p.file, p.flags, p.keywords) for p in new],
             )
             if oldest:
-                now = self._oldest([*oldest])
+                now = self._oldest(known)
                 self._touch(key for key, received in oldest.items() if now[key] != received)
             if self._rows("SELECT 1 FROM failed WHERE folder = ? LIMIT 1", folder.id):
                 self._db.executemany(
                     "DELETE FROM failed WHERE folder = ? AND epoch = ? AND uid = ?",
                     ((folder.id, folder.epoch, place.uid) for place in new),
                 )
-        return fresh
+        return len(ids) - len(known)
+
+    def _add_documents(self, new: Sequence[NewPlace]) -> tuple[dict[bytes, int], list[bytes]]:
+        """Key -> id of the documents of these places, and the keys of those that were there already.
+
+        Numbered here, so that what refers to them need not ask for each.
+        """
+        sizes = {place.key: place.size for place in new}
+        last = self._number("SELECT coalesce(max(id), 0) FROM document")
+        ids = {key: number for number, key in enumerate(sizes, last + 1)}
+        added = self._db.executemany(
+            "INSERT INTO document (id, key, size) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
+            [(ids[key], key, size) for key, size in sizes.items()],
+        ).rowcount
+        known: list[bytes] = []
+        if added < len(ids):
+            marks = ",".join("?" * len(ids))
+            ids = dict(self._rows(f"SELECT key, id FROM document WHERE key IN ({marks})", *ids))
+            known = [key for key, number in ids.items() if number <= last]
+        self._db.execute(
+            "INSERT INTO change (document) SELECT id FROM document WHERE id > ? ORDER BY id", (last,)
+        )
+        return ids, known
 
     def _oldest(self, keys: Sequence[bytes]) -> dict[bytes, int | None]:
         """The documents among these, and the INTERNALDATE of their oldest place; None when they have none."""
+        if not keys:
+            return {}
         marks = ",".join("?" * len(keys))
         rows = self._rows(
             "SELECT d.key, min(p.received) FROM document d LEFT JOIN place p ON p.document = d.id"

@@ -167,15 +167,15 @@ class Group:
 
     def write(self, syncer: Syncer, step: Callable[[str], None]) -> None:
         """Write every file, and hold its bytes no longer; none is durable yet."""
-        tmp = os.path.join(self.folder, "tmp")
+        cur, tmp = (os.path.join(self.folder, sub) for sub in ("cur", "tmp"))
         # Programs that copy trees leave empty directories behind.
-        make_directory(os.path.join(self.folder, "cur"))
+        make_directory(cur)
         make_directory(tmp)
         try:
             self._sync = self._syncing.enter_context(syncer.group(tmp))
             for file_name, data, received in self._new:
-                path = data if isinstance(data, str) else os.path.join(tmp, file_name.partition(":")[0])
-                self._moves.append((path, os.path.join(self.folder, "cur", file_name)))
+                path = data if isinstance(data, str) else f"{tmp}/{file_name.partition(':')[0]}"
+                self._moves.append((path, f"{cur}/{file_name}"))
                 _write(path, data, received)
                 step("written")
         except BaseException:

@@ -110,14 +110,17 @@ class FakeServer:
 
 
 class FakeConnection(Connection):
-    """A session with a FakeServer. `asked` records the calls: ("fetch", "INBOX", 1, 2, 3)."""
+    """A session with a FakeServer, far away. `asked` records the calls: ("fetch", "INBOX", 1, 2, 3)."""
+
+    @property
+    def round_trip(self) -> float:
+        return 1.0
 
     def __init__(self, server: FakeServer, cut_after: int | None = None) -> None:
         self.server = server
         self.identity = "fake"
         self.capabilities = ("CONDSTORE", "IMAP4REV1") if server.condstore else ("IMAP4REV1",)
         self.tells_changes = False
-        self.round_trip = 1.0
         self.tells_changes = server.qresync
         self.asked: list[tuple[object, ...]] = []
         self.abandoned = False
