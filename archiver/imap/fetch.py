@@ -43,9 +43,10 @@ def fetch(
     Failed. What was expunged meanwhile is neither. With `may_compress` the line is measured on the first
     messages, and compressed from there on when it is slow. What is too large to hold goes to `receive`.
     """
-    missing = dict.fromkeys(uids)
+    asked: dict[int, None] = {}
+    missing: list[int] = []
     refused = ""
-    ahead: deque[bytes] = deque()
+    ahead: deque[tuple[bytes, Sequence[int]]] = deque()
     pace = _Pace()
     start = 0
     while start < len(uids) or ahead:
@@ -56,21 +57,29 @@ def fetch(
         while start < len(uids) and len(ahead) < (1 if may_compress and not pace.judged else _COMMANDS_AHEAD):
             batch = uids[start : start + pace.batch()]
             start += len(batch)
-            ahead.extend(exchange.send_all([_FETCH % part for part in uid_set(batch)]))
-        parts = _Parts(missing)
-        for line in exchange.answer(ahead.popleft(), receive):
+            asked.update(dict.fromkeys(batch))
+            *earlier, last = exchange.send_all([_FETCH % part for part in uid_set(batch)])
+            ahead += [*((tag, ()) for tag in earlier), (last, batch)]
+        parts = _Parts(asked)
+        tag, batch = ahead.popleft()
+        for line in exchange.answer(tag, receive):
             if message := parts.add(line):
-                del missing[message.uid]
+                del asked[message.uid]
                 pace.note(message.size)
                 yield message
         for message in parts.rest():
-            del missing[message.uid]
+            del asked[message.uid]
             yield message
         exchange.go_on_after(line)
         if not exchange.ok(line):
             refused = exchange.words(line)
+        # With the last command of a batch.
+        left = [uid for uid in batch if uid in asked]
+        missing += left
+        for uid in left:
+            del asked[uid]
     if missing:
-        yield from _one_by_one(exchange, list(missing), refused, receive)
+        yield from _one_by_one(exchange, missing, refused, receive)
 
 
 def _one_by_one(
