@@ -40,7 +40,7 @@ PRESETS: tuple[Preset, ...] = (
         smtp=("smtp.gmail.com", 465, "tls"),
         login=f"{_APP}, or {_OAUTH}",
         where="myaccount.google.com/apppasswords, once 2-Step Verification is on",
-        quirks="a label is a folder, and `[Gmail]/All Mail` has everything once more (kept once here); "
+        quirks="a label is a folder, and `[Gmail]/All Mail` has everything once more (downloaded once); "
         "more than 2,500 MB a day locks the account for a day: a first pull takes several",
         connections=15,
         daily_bytes=2_500_000_000,

@@ -139,6 +139,7 @@ def _place(spot: Spot) -> dict[str, Any]:
         "account": spot.account,
         "folder": spot.folder,
         "flags": spot.flags,
+        "labels": spot.label_names,
         "gone": spot.gone or None,
         "received": spot.received,
     }

@@ -71,7 +71,8 @@ def _show(message: Message, spots: list[Spot], key: bytes) -> None:
     for spot in spots:
         gone = f", gone from the server since {moment(spot.gone)}" if spot.gone else ""
         flags = f" [{spot.flags}]" if spot.flags else ""
-        _field("Where", f"{spot.account}/{spot.folder}{flags}{gone}")
+        labels = f", labels: {', '.join(spot.label_names)}" if spot.label_names else ""
+        _field("Where", f"{spot.account}/{spot.folder}{flags}{labels}{gone}")
     for a in message.attachments:
         _field("Attached", f"{a.filename or '(no name)'} ({a.content_type}, {size(a.size)})")
     _field("Key", key.hex())

@@ -84,7 +84,11 @@ def _summary(account: AccountReport) -> str:
         done = "nothing new"
     else:
         rate = stored / max(account.seconds, 0.001)
-        done = f"{count(stored, 'new message')}, {size(bytes_)}, {account.seconds:.1f} s, {rate:,.0f}/s"
+        spared = account.total("spared")
+        known = f" ({spared:,} not downloaded)" if spared else ""
+        done = (
+            f"{count(stored, 'new message')}{known}, {size(bytes_)}, {account.seconds:.1f} s, {rate:,.0f}/s"
+        )
     changes = [
         f"{account.total(field):,} {words}"
         for field, words in (("flags", "changed flags"), ("gone", "gone from the server"))
@@ -97,7 +101,8 @@ def _details(folder: FolderReport) -> list[str]:
     lines = []
     if folder.stored:
         same = f", {folder.linked:,} of them kept already" if folder.linked else ""
-        lines.append(f"{count(folder.stored, 'new message')}{same}")
+        spared = f", {folder.spared:,} not downloaded" if folder.spared else ""
+        lines.append(f"{count(folder.stored, 'new message')}{same}{spared}")
     if folder.new_epoch:
         lines.append(
             f"the server numbers its messages anew (UIDVALIDITY); {folder.claimed:,} known again by content"

@@ -21,9 +21,10 @@ from archiver.imap.fetch import fetch, listed_in, vanished_in
 from archiver.imap.idle import RENEW, Idle, Notify
 from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
+from archiver.imap.objects import label_item, naming_items
 from archiver.imap.stream import Stream
 from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Receive, Selected, Status
-from archiver.imap.wire import MAX_MODSEQ, MAX_NUMBER, Line, checked
+from archiver.imap.wire import MAX_MODSEQ, MAX_NUMBER, Line, checked, uid_set
 
 _CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d+)\]", re.IGNORECASE)
 _EXISTS = re.compile(rb"\* +(\d+) +EXISTS", re.IGNORECASE)
@@ -107,6 +108,8 @@ class Connection:
         self.tells_changes = False
         self._statuses: dict[str, Status] = {}
         self.may_compress = False
+        self._labels = label_item(capabilities)
+        self._naming = naming_items(capabilities)
 
     @property
     def round_trip(self) -> float:
@@ -116,6 +119,11 @@ class Connection:
     def has(self, capability: str) -> bool:
         return capability in self.capabilities
 
+    @property
+    def names_contents(self) -> bool:
+        """Whether the server says of a message what it calls its content, the same in every mailbox."""
+        return bool(self._naming)
+
     def list_folders(self) -> list[Mailbox]:
         """Every mailbox of the personal namespace (RFC 2342), selectable or not, in one round trip.
 
@@ -124,7 +132,7 @@ class Connection:
         commands = [b'LIST "" "*"' + self._list_options()]
         if self.has("NAMESPACE"):
             commands.insert(0, b"NAMESPACE")
-        if self.has("QRESYNC"):
+        if self.has("QRESYNC") and not self._labels:  # what it tells with EXAMINE has no labels
             commands.insert(0, b"ENABLE QRESYNC")
         found: dict[str, Mailbox] = {}
         foreign: tuple[str, ...] = ()
@@ -221,21 +229,41 @@ class Connection:
             tuple(vanished),
         )
 
-    def list_uids(self, first: int, last: int | None = None, since: int | None = None) -> Iterator[Listed]:
-        """UID and flags of messages with first <= UID <= last in the examined mailbox.
+    def list_uids(
+        self, first: int, last: int | None = None, since: int | None = None, *, named: bool = False
+    ) -> Iterator[Listed]:
+        """UID, flags and labels of messages with first <= UID <= last in the examined mailbox.
 
-        With `since` (a mod-sequence, RFC 7162, 3.1.4.1) only those changed after it. FETCH, not SEARCH:
-        an answer of a line a message has no length limit. `n:*` names the last message even when its UID
-        is below n (RFC 9051, 9), so what was not asked for is dropped.
+        With `since` (a mod-sequence, RFC 7162, 3.1.4.1) only those changed after it; `named` asks for the
+        names of their contents as well. FETCH, not SEARCH: an answer of a line a message has no length
+        limit. `n:*` names the last message even when its UID is below n (RFC 9051, 9), so what was not
+        asked for is dropped.
         """
         changed = b" (CHANGEDSINCE %d)" % since if since is not None else b""
         end = b"%d" % last if last is not None else b"*"
+        for listed in self._list(b"%d:%b" % (first, end), changed, named):
+            if first <= listed.uid and (last is None or listed.uid <= last):
+                yield listed
+
+    def name(self, uids: Sequence[int]) -> Iterator[Listed]:
+        """The same of these messages (ascending), their contents named."""
+        for part in uid_set(uids):
+            yield from self._list(part, b"", True)
+
+    def _list(self, uids: bytes, changed: bytes, named: bool) -> Iterator[Listed]:
+        extra = self._labels + (self._naming if named else b"")
         with translate(self._exchange.server):
-            for line in self._exchange.ask(b"UID FETCH %d:%b (UID FLAGS)%b" % (first, end, changed)):
-                listed = listed_in(line)
-                if listed and first <= listed.uid and (last is None or listed.uid <= last):
+            for line in self._exchange.ask(b"UID FETCH %b (UID FLAGS%b)%b" % (uids, extra, changed)):
+                if listed := listed_in(line):
                     yield listed
-            self._exchange.insist(line)
+            if extra:
+                self._exchange.go_on_after(line)
+            else:
+                self._exchange.insist(line)
+        if not self._exchange.ok(line):
+            # It offers what it then will not tell: done without, from here on.
+            self._labels = self._naming = b""
+            yield from self._list(uids, changed, named)
 
     def fetch(self, uids: Sequence[int], receive: Receive | None = None) -> Iterator[Fetched | Failed]:
         """Whole messages of the examined mailbox, as they arrive; see `archiver.imap.fetch`."""

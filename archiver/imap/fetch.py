@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from archiver.imap.exchange import Exchange
+from archiver.imap.objects import content_name, labels_of
 from archiver.imap.types import Failed, Fetched, Listed, Receive, Spooled
 from archiver.imap.wire import (
     MAX_NUMBER,
@@ -109,12 +110,16 @@ def _one_by_one(
 
 
 def listed_in(line: Line) -> Listed | None:
-    """UID and flags in a FETCH answer; None for any other line."""
+    """UID and flags in a FETCH answer, and labels and a name if it has them; None for any other line."""
     items = fetch_items(line)
     uid = number(items, b"UID")
     if items is None or not uid or b"FLAGS" not in items:
         return None
-    return Listed(uid, flags_of(items[b"FLAGS"]))
+    flags = flags_of(items[b"FLAGS"])
+    if len(items) == 2:
+        return Listed(uid, flags)
+    labels, received = labels_of(items, line.literals), internal_date(items.get(b"INTERNALDATE"))
+    return Listed(uid, flags, labels, content_name(items), received)
 
 
 def vanished_in(line: Line) -> list[tuple[int, int]]:

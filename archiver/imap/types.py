@@ -31,10 +31,18 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    r"""A message's UID and flags; `\\Recent` is left out."""
+    r"""A message's UID and flags; `\\Recent` is left out.
+
+    `labels` are Gmail's, None on other servers. `content` is the server's name for the bytes: messages of
+    one account that share it have the same. It, and `received` as in `Fetched`, come where they were asked
+    for and the server tells.
+    """
 
     uid: int
     flags: frozenset[str]
+    labels: frozenset[str] | None = None
+    content: str | None = None
+    received: int | None = None
 
 
 class Selected(msgspec.Struct, frozen=True):

@@ -10,23 +10,37 @@ import msgspec
 
 from archiver.imap import Fetched, Spooled
 from archiver.pull import spool
+from archiver.pull.listing import Named
 from archiver.pull.plan import BATCH_BYTES, BATCH_MESSAGES, keywords
 from archiver.store.durable import Syncer
 from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Group, Name, disk_errors, key_of, letters, sweep, to_file
-from archiver.store.reader import Reader
-from archiver.store.records import Folder, NewPlace, Place
+from archiver.store.maildir import Group, Name, disk_errors, key_of, letters, parse_name, sweep, to_file
+from archiver.store.reader import Reader, proves
+from archiver.store.records import Content, Folder, NewPlace, Place
 
 Fault = Callable[[str], None]
 
 
 class _Arrived(msgspec.Struct, frozen=True):
-    """A message on its way into a group: what its file will hold, or the file it is in, and be called."""
+    """A message on its way into a group: what its file will hold, or the file it is in, and be called.
+
+    Without `data` it was not fetched, and some file of the archive should hold it.
+    """
 
     place: NewPlace
     file_name: str
-    data: bytes | str
+    data: bytes | str | None
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """A group on its way to the disk; `bytes` were fetched for it, `spared` of its messages were not."""
+
+    future: Future[None]
+    places: list[NewPlace]
+    claimed: list[int]
+    bytes: int
+    spared: int
 
 
 class Filing:
@@ -49,14 +63,17 @@ class Filing:
         self._gathered: list[_Arrived] = []
         self._size = 0
         self._pending: set[bytes] = set()
-        self._committing: tuple[Future[None], list[NewPlace], list[int]] | None = None
+        self._committing: _Group | None = None
+        # UIDs of messages taken as known of which no file is left that proves it.
+        self.unproven: list[int] = []
         self.stored = 0
         self.bytes = 0
+        self.spared = 0
         self.linked = 0
         self.claimed = 0
         self.documents = 0
 
-    def add(self, message: Fetched) -> None:
+    def add(self, message: Fetched, named: Named | None = None) -> None:
         """Take a message; every BATCH_MESSAGES or BATCH_BYTES the group is handed to the disk."""
         wire = message.wire
         data: bytes | str
@@ -64,18 +81,46 @@ class Filing:
             key = key_of(wire)
             data, wire_size = to_file(wire)
             size = len(data)
-            self._size += size
         else:
             key = wire.key
             data, size, wire_size = spool.to_file(wire)
+        received = self._received(message)
+        name = Name(received, key.hex()[:32], size, wire_size, self._folder.uidvalidity, message.uid)
+        self._gather(name, key, message.size, message.flags, named, data)
+
+    def know(self, uid: int, flags: frozenset[str], named: Named, content: Content) -> None:
+        """Take a message that is not fetched: the server calls its content as one that is kept here.
+
+        Only with INTERNALDATE. It counts when a file of the archive proves it, else it is `unproven`.
+        """
+        assert named.received is not None
+        parsed = parse_name(content.file)
+        assert parsed is not None
+        size = parsed[0].size
+        wire_size = content.size if content.size != size else None
+        digest = content.key.hex()[:32]
+        name = Name(named.received, digest, size, wire_size, self._folder.uidvalidity, uid)
+        self._gather(name, content.key, content.size, flags, named, None)
+
+    def _gather(
+        self,
+        name: Name,
+        key: bytes,
+        size: int,
+        flags: frozenset[str],
+        named: Named | None,
+        data: bytes | str | None,
+    ) -> None:
         if key in self._pending:
             # Its twin is not in cur/ yet; wait for it, so that a link can be made.
             self.flush()
-        received = self._received(message)
-        base = str(Name(received, key.hex()[:32], size, wire_size, self._folder.uidvalidity, message.uid))
-        flags = letters(message.flags)
-        place = NewPlace(message.uid, key, message.size, received, base, flags, keywords(message.flags))
-        self._gathered.append(_Arrived(place, f"{base}:2,{flags}", data))
+        assert name.uid is not None
+        base, marks = str(name), letters(flags)
+        content, labels = (named.content, named.labels) if named else (None, None)
+        words = keywords(flags)
+        place = NewPlace(name.uid, key, size, name.received, base, marks, words, content, labels)
+        self._gathered.append(_Arrived(place, f"{base}:2,{marks}", data))
+        self._size += len(data) if isinstance(data, bytes) else 0
         self._pending.add(key)
         if len(self._gathered) >= BATCH_MESSAGES or self._size >= BATCH_BYTES:
             self._commit()
@@ -92,24 +137,36 @@ class Filing:
     def _commit(self) -> None:
         """Hand what was gathered to the disk. The group before it has become durable meanwhile, and known."""
         gathered, self._gathered, self._size = self._gathered, [], 0
-        places = [arrived.place for arrived in gathered]
-        known = self._ledger.known_keys([place.key for place in places])
+        known = self._ledger.known_keys([arrived.place.key for arrived in gathered])
         group = Group(self._path)
         claimed: list[int] = []
         try:
             with disk_errors("store a message"):
-                for arrived in gathered:
-                    if arrived.place.key not in known or not (
-                        self._claim(arrived, claimed) or self._link(arrived, group)
-                    ):
-                        group.add(arrived.file_name, arrived.data, arrived.place.received)
-                    elif isinstance(arrived.data, str):
-                        os.unlink(arrived.data)
+                stored = [a for a in gathered if self._store(a, a.place.key in known, group, claimed)]
                 # Here and not on the other thread: two that take turns at every file are slower than one.
                 group.write(self._syncer, self._fault)
         finally:
             self._settle()
-        self._committing = self._mover.submit(self._make_durable, group), places, claimed
+        fetched = [arrived.place.size for arrived in stored if arrived.data is not None]
+        self._committing = _Group(
+            self._mover.submit(self._make_durable, group),
+            [arrived.place for arrived in stored],
+            claimed,
+            sum(fetched),
+            len(stored) - len(fetched),
+        )
+
+    def _store(self, arrived: _Arrived, known: bool, group: Group, claimed: list[int]) -> bool:
+        """Let the group have a file of this message; False when it was not fetched and there is none."""
+        if known and (self._claim(arrived, claimed) or self._link(arrived, group)):
+            if isinstance(arrived.data, str):
+                os.unlink(arrived.data)
+        elif arrived.data is not None:
+            group.add(arrived.file_name, arrived.data, arrived.place.received)
+        else:
+            self.unproven.append(arrived.place.uid)
+            return False
+        return True
 
     def _claim(self, arrived: _Arrived, claimed: list[int]) -> bool:
         """Rename a file of an earlier epoch with this content to the new V and U."""
@@ -122,7 +179,7 @@ class Filing:
             if good:
                 self._fault("claimed")
                 self.claimed += 1
-            if good or place.file == arrived.place.file:
+            if good or (place.file == arrived.place.file and arrived.data is not None):
                 claimed.append(place.id)
                 return good
         return False
@@ -132,16 +189,21 @@ class Filing:
 
         def find() -> str | None:
             path = self._reader.find(self._path, place.file, place.flags)
-            return path if path is not None and _holds(path, arrived.data) else None
+            return path if path is not None and _holds(path, arrived) else None
 
         return move(find, os.path.join(self._path, "cur", arrived.file_name))
 
     def _link(self, arrived: _Arrived, group: Group) -> bool:
-        """Let the new name be another name of a file with this content."""
+        """Let the new name be another name of a file with this content, or of a copy where links fail."""
         for path in self._reader.paths(arrived.place.key):
-            if _holds(path, arrived.data) and group.link(path, arrived.file_name):
+            if not _holds(path, arrived):
+                continue
+            if group.link(path, arrived.file_name):
                 self._fault("linked")
                 self.linked += 1
+                return True
+            if arrived.data is None and (copied := spool.copy(path, self._path)):
+                group.add(arrived.file_name, copied, arrived.place.received)
                 return True
         return False
 
@@ -153,15 +215,15 @@ class Filing:
         """Wait for the group on its way to the disk, and let the ledger know its messages."""
         if self._committing is None:
             return
-        future, places, claimed = self._committing
-        self._committing = None
-        future.result()
+        group, self._committing = self._committing, None
+        group.future.result()
         self._fault("durable")
-        self.documents += self._ledger.add_places(self._folder, places, claimed)
+        self.documents += self._ledger.add_places(self._folder, group.places, group.claimed)
         self._fault("known")
-        self.stored += len(places)
-        self.bytes += sum(place.size for place in places)
-        self._pending.difference_update(place.key for place in places)
+        self.stored += len(group.places)
+        self.bytes += group.bytes
+        self.spared += group.spared
+        self._pending.difference_update(place.key for place in group.places)
 
     def receive(self, pieces: Iterator[bytes]) -> Spooled:
         """Take a message too large to hold, as it comes."""
@@ -188,8 +250,11 @@ def _start(wire: bytes | Spooled) -> bytes:
         return file.read(1 << 16)
 
 
-def _holds(path: str, data: bytes | str) -> bool:
+def _holds(path: str, arrived: _Arrived) -> bool:
     """Whether a file still has this content: a damaged one must not become a message's only copy."""
+    data = arrived.data
+    if data is None:
+        return proves(path, arrived.place.key)
     try:
         if isinstance(data, str):
             return spool.same_content(path, data)

@@ -5,24 +5,26 @@ from __future__ import annotations
 import bisect
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
 from archiver.config import Folders
 from archiver.imap import Mailbox, Selected, Status
+from archiver.pull.listing import Names
 from archiver.store.ledger import glob_folder
 from archiver.store.maildir import letters
-from archiver.store.records import RETRY_AFTER, Failure, Folder
+from archiver.store.records import RETRY_AFTER, Failure, Folder, State
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 32 << 20
 
 
 class Differences(msgspec.Struct, frozen=True):
-    """Server minus ledger: UIDs to fetch (ascending), flags to note (UID, letters, keywords), UIDs gone."""
+    """Server minus ledger: UIDs to file (ascending), UIDs gone; (UID, letters, keywords, labels) to note."""
 
     fetch: tuple[int, ...]
-    flags: tuple[tuple[int, str, str], ...]
+    flags: tuple[tuple[int, str, str, str | None], ...]
     gone: tuple[int, ...]
 
 
@@ -102,17 +104,18 @@ def needs_all(
 
 def compare(
     server: Mapping[int, frozenset[str]],
-    known: Mapping[int, tuple[str, str, int]],
+    known: Mapping[int, State],
     failures: Mapping[int, Failure],
     now: float,
     *,
     complete: bool,
+    labels: Mapping[int, str] = MappingProxyType({}),
     vanished: Sequence[int] = (),
 ) -> Differences:
     """What differs between the server's messages (UID -> flags) and the known ones of the epoch.
 
-    Only a `complete` listing, or the server's word (`vanished`), lets a known UID be gone; and gone is only
-    a mark, the message stays.
+    Labels of which the server told nothing are as they were. Only a `complete` listing, or the server's
+    word (`vanished`), lets a known UID be gone; and gone is only a mark, the message stays.
     """
     fetch = sorted(
         uid for uid in server if uid not in known and (uid not in failures or is_due(failures[uid], now))
@@ -121,14 +124,15 @@ def compare(
     for uid, words in server.items():
         if uid in known:
             new = letters(words), keywords(words)
-            if known[uid] != (*new, 0):
-                flags.append((uid, *new))
+            now_labels = labels.get(uid, known[uid][3])
+            if known[uid] != (*new, 0, now_labels):
+                flags.append((uid, *new, now_labels))
     lacking = known if complete else vanished
     gone = [uid for uid in lacking if not known[uid][2] and uid not in server]
     return Differences(tuple(fetch), tuple(flags), tuple(gone))
 
 
-def within(known: Mapping[int, tuple[str, str, int]], ranges: Sequence[tuple[int, int]]) -> list[int]:
+def within(known: Mapping[int, State], ranges: Sequence[tuple[int, int]]) -> list[int]:
     """The known UIDs, not gone yet, that lie in one of the ranges (first and last included, any order)."""
     spans: list[tuple[int, int]] = []
     for first, last in sorted((min(span), max(span)) for span in ranges):
@@ -137,11 +141,25 @@ def within(known: Mapping[int, tuple[str, str, int]], ranges: Sequence[tuple[int
         spans.append((first, last))
     firsts = [first for first, _ in spans]
     found = []
-    for uid, (_, _, gone) in known.items():
+    for uid, (_, _, gone, _) in known.items():
         at = bisect.bisect_right(firsts, uid) - 1
         if not gone and at >= 0 and uid <= spans[at][1]:
             found.append(uid)
     return found
+
+
+def first_of_each(uids: Iterable[int], names: Names) -> tuple[list[int], list[int]]:
+    """The messages of which each has another content by name, and those that only repeat one of them."""
+    first: list[int] = []
+    again: list[int] = []
+    seen: set[int] = set()  # hashes: two contents that share one are at worst looked up once more
+    for uid in uids:
+        named = names.get(uid)
+        content = hash(named.content) if named else None
+        (again if content in seen else first).append(uid)
+        if content is not None:
+            seen.add(content)
+    return first, again
 
 
 @functools.lru_cache(maxsize=4096)

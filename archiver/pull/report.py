@@ -10,7 +10,8 @@ import msgspec
 class FolderReport(msgspec.Struct, kw_only=True):
     """What a pull did in one folder; counts of messages, `bytes` as on the wire.
 
-    `linked` and `claimed` of the `stored` needed no new file; `documents` were never seen before.
+    `linked` and `claimed` of the `stored` needed no new file, `spared` were not even fetched: their
+    contents are kept already under the names the server gave them. `documents` were never seen before.
     `waiting` UIDs failed and are tried again later; `unlisted` messages the server counts but does not
     show (Yahoo shows about 10,000 of a folder).
     """
@@ -20,6 +21,7 @@ class FolderReport(msgspec.Struct, kw_only=True):
     stored: int = 0
     bytes: int = 0
     documents: int = 0
+    spared: int = 0
     linked: int = 0
     claimed: int = 0
     adopted: int = 0
@@ -38,7 +40,7 @@ class FolderReport(msgspec.Struct, kw_only=True):
 
     def add(self, part: FolderReport) -> None:
         """Count what a share of the same folder did, too."""
-        for field in ("stored", "bytes", "documents", "linked", "claimed", "failed"):
+        for field in ("stored", "bytes", "documents", "spared", "linked", "claimed", "failed"):
             setattr(self, field, getattr(self, field) + getattr(part, field))
 
 

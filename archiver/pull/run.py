@@ -21,6 +21,7 @@ from archiver.store.ledger import Ledger, glob_folder
 from archiver.store.rebuild import adopt
 from archiver.store.records import Folder
 
+Job = Callable[[Worker], FolderReport]
 # Connecting takes about as long as bringing so many folders up to date.
 _FOLDERS_A_HELPER = 4
 
@@ -82,7 +83,8 @@ def pull(
         Crew(lambda: _hired(orders, hire, ledger.root), connections if hire else 1) as crew,
     ):
         captain = Worker(orders, connection, ledger, syncer, crew)
-        jobs = []
+        first: list[Job] = []
+        jobs: list[Job] = []
         reports: list[FolderReport] = []
         for mailbox in chosen:
             begin = recovered.pop(mailbox.raw, None) or earlier.get(mailbox.name)
@@ -91,12 +93,16 @@ def pull(
             if folder is None and isinstance(statuses[mailbox.raw], Status):
                 folder = captain.known_folder(mailbox)
             if folder is None or not captain.is_unchanged(folder, statuses[mailbox.raw], begin):
-                jobs.append(functools.partial(_folder, mailbox, statuses[mailbox.raw], folder, begin))
+                job = functools.partial(_folder, mailbox, statuses[mailbox.raw], folder, begin)
+                (first if _has_everything(mailbox, connection) else jobs).append(job)
                 reports.append(begin)
             elif begin.waiting or begin.adopted or begin.damaged:
                 reports.append(begin)
         report.checked = len(chosen)
         try:
+            # Alone, so that the folders after it find all its contents known by name: two connections at
+            # work on two folders would both fetch what is new in both.
+            crew.together(first, captain, helpers=0)
             crew.together(jobs, captain, helpers=len(jobs) // _FOLDERS_A_HELPER)
         except BaseException:
             reports = [each for each in reports if each.happened()]
@@ -106,6 +112,11 @@ def pull(
             report.folders += (left for left in recovered.values() if left.adopted or left.damaged)
             report.seconds += time.monotonic() - begun
     return report
+
+
+def _has_everything(mailbox: Mailbox, connection: Connection) -> bool:
+    """Whether this is Gmail's All Mail, which holds once more whatever has a label."""
+    return connection.has("X-GM-EXT-1") and "\\all" in {use.lower() for use in mailbox.special}
 
 
 def _recover(ledger: Ledger, account: str) -> Iterator[tuple[str, FolderReport]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -58,6 +59,21 @@ def _unfolded(source: BinaryIO) -> Iterator[bytes]:
         kept = b"\r" if piece.endswith(b"\r") else b""
         yield piece[: len(piece) - len(kept)].replace(b"\r\n", b"\n")
     yield kept
+
+
+def copy(source: str, folder: str) -> str | None:
+    """A copy of a message's file in `folder`'s tmp/, for where links fail; None when it is gone by now."""
+    descriptor, path = tempfile.mkstemp(prefix=SPOOL, dir=os.path.join(folder, "tmp"))
+    try:
+        with os.fdopen(descriptor, "wb") as target, open(source, "rb") as file:
+            shutil.copyfileobj(file, target, _PIECE)
+    except FileNotFoundError:
+        os.unlink(path)
+        return None
+    except BaseException:
+        os.unlink(path)
+        raise
+    return path
 
 
 def same_content(one: str, other: str) -> bool:

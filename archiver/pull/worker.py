@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -15,12 +16,13 @@ from archiver.pull import plan
 from archiver.pull.budget import Budget
 from archiver.pull.crew import Crew
 from archiver.pull.filing import Fault, Filing, move
+from archiver.pull.listing import Listing, Names
 from archiver.pull.report import FolderReport, Progress
 from archiver.store.durable import Syncer
 from archiver.store.layout import FolderFile, claim_folder, mail_root, read_folder_file
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Finder, disk_errors
-from archiver.store.records import Folder
+from archiver.store.records import Folder, State
 
 # A folder is fetched in shares of so many messages when there are helpers to take some.
 _SHARE = 1000
@@ -142,34 +144,39 @@ class Worker:
         mailbox: Mailbox,
         folder: Folder,
         selected: Selected,
-        known: dict[int, tuple[str, str, int]],
+        known: dict[int, State],
         report: FolderReport,
     ) -> None:
         now = self.orders.now()
         failures = self.ledger.failures(folder)
-        # What a server with QRESYNC told with EXAMINE holds what is new, too.
         told = selected.changed is not None
-        listed = selected.changed or () if told else self.connection.list_uids(folder.cursor + 1)
-        server = {m.uid: m.flags for m in listed}
+        listing = Listing()
+        server = listing.flags
+        # What a server with QRESYNC told with EXAMINE holds what is new, too.
+        listing.take(
+            selected.changed or () if told else self.connection.list_uids(folder.cursor + 1, named=True)
+        )
         vanished = plan.within(known, selected.vanished)
-        live = sum(not gone for _, _, gone in known.values()) - len(vanished) + len(failures)
+        live = sum(not gone for _, _, gone, _ in known.values()) - len(vanished) + len(failures)
         new = sum(uid not in known and uid not in failures for uid in server)
         everything = plan.needs_all(folder, selected, live, new, now, self.orders.account.flags_every)
         if everything and (told or folder.cursor):
-            last = None if told else folder.cursor
-            server.update((m.uid, m.flags) for m in self.connection.list_uids(1, last))
+            named = self.connection.names_contents and self.ledger.has_unnamed(folder)
+            listing.take(self.connection.list_uids(1, None if told else folder.cursor, named=named))
         elif not told and folder.cursor and selected.modseq is not None and selected.modseq != folder.modseq:
-            changed = self.connection.list_uids(1, folder.cursor, since=folder.modseq)
-            server.update((m.uid, m.flags) for m in changed)
+            listing.take(self.connection.list_uids(1, folder.cursor, since=folder.modseq))
         complete = everything and len(server) >= selected.exists
         report.unlisted = selected.exists - len(server) if everything and not complete else 0
-        work = plan.compare(server, known, failures, now, complete=complete, vanished=vanished)
+        work = plan.compare(
+            server, known, failures, now, complete=complete, labels=listing.labels, vanished=vanished
+        )
         due = [uid for uid, failure in failures.items() if plan.is_due(failure, now) and uid not in server]
         if complete:
             self.ledger.forget_failures(folder, [uid for uid in failures if uid not in server])
             due = []
         self._note(folder, work, known, report)
-        self._fetch(mailbox, folder, sorted({*work.fetch, *due}), report)
+        self._name(folder, known, listing.names)
+        self._bring(mailbox, folder, sorted({*work.fetch, *due}), listing, report)
         self.orders.fault("fetched")
         report.waiting = len(self.ledger.failures(folder))
         self.ledger.settle(
@@ -186,13 +193,13 @@ class Worker:
         self,
         folder: Folder,
         work: plan.Differences,
-        known: dict[int, tuple[str, str, int]],
+        known: dict[int, State],
         report: FolderReport,
     ) -> None:
         """Write changed flags into file names and ledger, and mark what is gone."""
         path = os.path.join(mail_root(self.ledger.root), folder.path)
         finder = Finder()
-        moved = {uid: letters for uid, letters, _ in work.flags if letters != known[uid][0]}
+        moved = {uid: letters for uid, letters, *_ in work.flags if letters != known[uid][0]}
         with disk_errors("rename a message"):
             for place in self.ledger.places(folder, moved):
                 target = os.path.join(path, "cur", f"{place.file}:2,{moved[place.uid]}")
@@ -203,25 +210,67 @@ class Worker:
         report.flags += len(work.flags)
         report.gone += len(work.gone)
 
-    def _fetch(self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], report: FolderReport) -> None:
-        """Fetch and file; a large folder in shares, for every connection that helps."""
+    def _name(self, folder: Folder, known: dict[int, State], names: Names) -> None:
+        """Remember what the server calls the contents of known messages: the files do not tell."""
+        if len(names) and known and self.ledger.has_unnamed(folder):
+            found = ((uid, names.get(uid)) for uid in known)
+            self.ledger.set_contents(folder, ((uid, named.content) for uid, named in found if named))
+            self.orders.fault("named")
+
+    def _bring(
+        self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], listing: Listing, report: FolderReport
+    ) -> None:
+        """File what is new, and fetch of it only what is not known by the name of its content."""
         if not uids:
             return
         self.orders.progress.expect(folder.account, folder.name, len(uids))
         report.failed = 0  # by a connection that was lost; they are tried again now
+        if self.connection.names_contents and (unnamed := [uid for uid in uids if uid not in listing.names]):
+            listing.take(self.connection.name(unnamed))
+        first, again = plan.first_of_each(self._link(folder, uids, listing, report), listing.names)
+        self._fetch(mailbox, folder, first, listing.names, report)
+        self._fetch(mailbox, folder, self._link(folder, again, listing, report), listing.names, report)
+
+    def _link(self, folder: Folder, uids: Sequence[int], listing: Listing, report: FolderReport) -> list[int]:
+        """File those messages whose contents are kept under the names the server has for them; the others."""
+        if not len(listing.names):
+            return list(uids)
+        left: list[int] = []
+        with self._filing(folder, report) as filing:
+            for start in range(0, len(uids), plan.BATCH_MESSAGES):
+                batch = [(uid, listing.names.get(uid)) for uid in uids[start : start + plan.BATCH_MESSAGES]]
+                kept = self.ledger.named(folder.account, [named.content for _, named in batch if named])
+                for uid, named in batch:
+                    content = kept.get(named.content) if named and named.received is not None else None
+                    if named is None or content is None:
+                        left.append(uid)
+                        continue
+                    filing.know(uid, listing.flags[uid], named, content)
+                    self.orders.progress.stored(folder.account, 1, 0)
+                if self.orders.stop():
+                    filing.flush()
+                    raise InterruptedRun()
+        return sorted([*left, *filing.unproven])
+
+    def _fetch(
+        self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], names: Names, report: FolderReport
+    ) -> None:
+        """Fetch and file; a large folder in shares, for every connection that helps."""
+        if not uids:
+            return
         shares = [uids]
         if self._is_worth_sharing(folder, uids):
             shares = [uids[i : i + _SHARE] for i in range(0, len(uids), _SHARE)]
-        if self.crew is None or len(shares) == 1:
-            self.fetch_share(mailbox, folder, uids, report)
-            return
         parts = [FolderReport(account=folder.account, folder=folder.name) for _ in shares]
         jobs = [
-            functools.partial(_fetch_share, mailbox, folder, share, part)
+            functools.partial(_fetch_share, mailbox, folder, share, names, part)
             for share, part in zip(shares, parts, strict=True)
         ]
         try:
-            self.crew.together(jobs, self, helpers=len(jobs) - 1)
+            if self.crew is None or len(jobs) == 1:
+                jobs[0](self)
+            else:
+                self.crew.together(jobs, self, helpers=len(jobs) - 1)
         finally:
             for part in parts:
                 report.add(part)
@@ -233,7 +282,7 @@ class Worker:
         return not self.ledger.earlier_count(folder)
 
     def fetch_share(
-        self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], report: FolderReport
+        self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], names: Names, report: FolderReport
     ) -> None:
         """Fetch these UIDs of a folder and file them; the folder is examined first where it is not.
 
@@ -245,19 +294,28 @@ class Worker:
         report.failed = 0
         if self._examined != folder.raw and self._open(mailbox).uidvalidity != folder.uidvalidity:
             raise FolderError("UIDVALIDITY changed during the pull", folder=folder.name)
+        with self._filing(folder, report) as filing:
+            self._fetch_into(folder, uids, names, filing, report)
+
+    @contextmanager
+    def _filing(self, folder: Folder, report: FolderReport) -> Iterator[Filing]:
+        """A filing whose messages are all known at the end, and those that are known in the report."""
         filing = Filing(self.ledger, folder, self.syncer, self.orders.now(), self.orders.fault)
         try:
-            self._fetch_into(folder, uids, filing, report)
+            yield filing
             filing.flush()
         finally:
             filing.close()
             report.stored += filing.stored
             report.bytes += filing.bytes
             report.documents += filing.documents
+            report.spared += filing.spared
             report.linked += filing.linked
             report.claimed += filing.claimed
 
-    def _fetch_into(self, folder: Folder, uids: Sequence[int], filing: Filing, report: FolderReport) -> None:
+    def _fetch_into(
+        self, folder: Folder, uids: Sequence[int], names: Names, filing: Filing, report: FolderReport
+    ) -> None:
         try:
             self.orders.budget.insist()
             for message in self.connection.fetch(uids, filing.receive):
@@ -265,7 +323,7 @@ class Worker:
                     self.ledger.fail(folder, message.uid, message.reason, self.orders.now())
                     report.failed += 1
                     continue
-                filing.add(message)
+                filing.add(message, names.get(message.uid))
                 self.orders.progress.stored(folder.account, 1, message.size)
                 self.orders.budget.spend(message.size)
                 if self.orders.stop():
@@ -282,6 +340,11 @@ class Worker:
 
 
 def _fetch_share(
-    mailbox: Mailbox, folder: Folder, uids: Sequence[int], report: FolderReport, worker: Worker
+    mailbox: Mailbox,
+    folder: Folder,
+    uids: Sequence[int],
+    names: Names,
+    report: FolderReport,
+    worker: Worker,
 ) -> None:
-    worker.fetch_share(mailbox, folder, uids, report)
+    worker.fetch_share(mailbox, folder, uids, names, report)

@@ -43,6 +43,7 @@ FIELDS: tuple[Field, ...] = (
     Field("smaller", "document", "size", "fewer bytes than, as sent by the server", "smaller:200k"),
     Field("account", "place", "name", "the account it is in", "account:work"),
     Field("folder", "place", "name", "the folder it is in, or one above it", "folder:Lists", ("in",)),
+    Field("label", "place", "name", "a label it has there (Gmail), or one above it", "label:invoices"),
     Field(
         "is",
         "place",

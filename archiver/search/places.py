@@ -1,6 +1,7 @@
 """A tree of place predicates as a condition for `Ledger.keys`: one row is one place.
 
-Uses the columns account, folder, flags and gone, and the function `glob_folder(pattern, text)`.
+Uses the columns account, folder, flags, labels and gone, and the functions `glob_folder(pattern, text)` and
+`has_label(pattern, labels)`.
 Values travel as parameters only.
 """
 
@@ -34,6 +35,8 @@ def compile(node: Node) -> tuple[str, tuple[object, ...]]:
         case Place("folder", value):
             pattern = value.rstrip("/")
             return "(glob_folder(?, folder) OR glob_folder(?, folder))", (pattern, f"{pattern}/*")
+        case Place("label", value):
+            return "has_label(?, labels)", (value.rstrip("/"),)
     raise TypeError(f"not a predicate on places: {type(node).__name__}")
 
 

@@ -228,7 +228,7 @@ class _Parser:
             return self.words(field.name if field else "", token)
         self.places += field.kind == "place"
         if self.places > PLACES_LIMIT:
-            self.fail(f"more than {PLACES_LIMIT} accounts, folders and flags", token.at)
+            self.fail(f"more than {PLACES_LIMIT} accounts, folders, labels and flags", token.at)
         try:
             return _LEAVES[field.takes](field, token.text, self.now)
         except values.BadValue as error:

@@ -57,7 +57,7 @@ class Has(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A fact of one place: `field` is account, folder or is; `value` a glob or a flag's name."""
+    """A fact of one place: `field` is account, folder, label or is; `value` a glob or a flag's name."""
 
     field: str
     value: str

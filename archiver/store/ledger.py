@@ -33,11 +33,13 @@ from archiver.store.records import (
     SCHEMA,
     VERSION,
     AccountRow,
+    Content,
     Failure,
     Folder,
     NewPlace,
     Place,
     Spot,
+    State,
 )
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
@@ -77,6 +79,7 @@ class Ledger:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.create_function("casefold", 1, str.casefold, deterministic=True)
             self._db.create_function("glob_folder", 2, glob_folder, deterministic=True)
+            self._db.create_function("has_label", 2, has_label, deterministic=True)
             self._prepare()
             self.id = str(self._one("SELECT value FROM meta WHERE name = 'id'")[0])
 
@@ -179,7 +182,8 @@ class Ledger:
     def identify(self, account: str, host: str, user: str) -> bool:
         """Remember whose mailbox `account` is. Another host or user opens new epochs: True when it did.
 
-        A ledger that was rebuilt does not know whose it was, and takes the word of the first to come.
+        What the server calls contents means nothing there, and is forgotten. A ledger that was rebuilt does
+        not know whose it was, and takes the word of the first to come.
         """
         before = self.account(account)
         if before and (before.host, before.user) == (host, user):
@@ -189,6 +193,11 @@ class Ledger:
             if not before or not before.host:
                 return False
             opened = self._db.execute("UPDATE folder SET uidvalidity = 0 WHERE account = ?", (account,))
+            self._db.execute(
+                "UPDATE place SET content = NULL WHERE content IS NOT NULL"
+                " AND folder IN (SELECT id FROM folder WHERE account = ?)",
+                (account,),
+            )
         return opened.rowcount > 0
 
     def same_mailbox(self, account: str, host: str, user: str) -> None:
@@ -331,14 +340,14 @@ class Ledger:
 
     # Places
 
-    def known(self, folder: Folder) -> dict[int, tuple[str, str, int]]:
-        """UID -> (flag letters, keywords, gone) of the present epoch."""
+    def known(self, folder: Folder) -> dict[int, State]:
+        """What is known of each UID of the present epoch."""
         rows = self._rows(
-            "SELECT uid, flags, keywords, gone FROM place WHERE folder = ? AND epoch = ?",
+            "SELECT uid, flags, keywords, gone, labels FROM place WHERE folder = ? AND epoch = ?",
             folder.id,
             folder.epoch,
         )
-        return {uid: (flags, keywords, gone) for uid, flags, keywords, gone in rows}
+        return {uid: (flags, keywords, gone, labels) for uid, flags, keywords, gone, labels in rows}
 
     def live_count(self, folder: Folder) -> int:
         return self._number(
@@ -382,12 +391,16 @@ class Ledger:
             oldest = self._oldest(known)
             self._db.executemany("DELETE FROM place WHERE id = ?", ((i,) for i in claimed))
             self._db.executemany(
-                "INSERT INTO place (folder, epoch, uid, document, received, file, flags, keywords) VALUES"
-                f" ({folder.id}, {folder.epoch}, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO place (folder, epoch, uid, document, received, file, flags, keywords, content,"
+                f" labels) VALUES ({folder.id}, {folder.epoch}, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (folder, epoch, uid) DO UPDATE SET document = excluded.document,"
                 " received = excluded.received, file = excluded.file, flags = excluded.flags,"
-                " keywords = excluded.keywords, gone = 0",
-                [(p.uid, ids[p.key], p.received, p.file, p.flags, p.keywords) for p in new],
+                " keywords = excluded.keywords, gone = 0, content = excluded.content,"
+                " labels = excluded.labels",
+                [
+                    (p.uid, ids[p.key], p.received, p.file, p.flags, p.keywords, p.content, p.labels)
+                    for p in new
+                ],
             )
             if oldest:
                 now = self._oldest(known)
@@ -459,13 +472,13 @@ class Ledger:
                 )
                 self._db.execute("DELETE FROM place WHERE id = ?", (place,))
 
-    def set_flags(self, folder: Folder, flags: Iterable[tuple[int, str, str]]) -> None:
-        """(UID, letters, keywords) as the server has them now; the message is there, so not gone."""
+    def set_flags(self, folder: Folder, flags: Iterable[tuple[int, str, str, str | None]]) -> None:
+        """(UID, letters, keywords, labels) as the server has them now; the message is there, so not gone."""
         with self.transaction():
             self._db.executemany(
-                "UPDATE place SET flags = ?, keywords = ?, gone = 0"
+                "UPDATE place SET flags = ?, keywords = ?, labels = ?, gone = 0"
                 " WHERE folder = ? AND epoch = ? AND uid = ?",
-                ((letters, words, folder.id, folder.epoch, uid) for uid, letters, words in flags),
+                ((*words, folder.id, folder.epoch, uid) for uid, *words in flags),
             )
 
     def set_gone(self, folder: Folder, uids: Iterable[int], now: int) -> None:
@@ -473,6 +486,34 @@ class Ledger:
             self._db.executemany(
                 "UPDATE place SET gone = ? WHERE folder = ? AND epoch = ? AND uid = ? AND gone = 0",
                 ((now, folder.id, folder.epoch, uid) for uid in uids),
+            )
+
+    # What the server calls contents
+
+    def named(self, account: str, contents: Sequence[str]) -> dict[str, Content]:
+        """The documents the server of `account` has these names for; not those that it had for several."""
+        marks = ",".join("?" * len(contents))
+        rows = self._rows(
+            "SELECT p.content, d.key, d.size, min(p.file)"
+            " FROM place p JOIN folder f ON f.id = p.folder JOIN document d ON d.id = p.document"
+            f" WHERE p.content IN ({marks}) AND f.account = ?"
+            " GROUP BY p.content HAVING min(p.document) = max(p.document)",
+            *contents,
+            account,
+        )
+        return {content: Content(*row) for content, *row in rows}
+
+    def has_unnamed(self, folder: Folder) -> bool:
+        """Whether the server has not said yet what it calls some content of the present epoch."""
+        where = "folder = ? AND epoch = ? AND gone = 0 AND content IS NULL"
+        return bool(self._rows(f"SELECT 1 FROM place WHERE {where} LIMIT 1", folder.id, folder.epoch))
+
+    def set_contents(self, folder: Folder, contents: Iterable[tuple[int, str]]) -> None:
+        """Remember what the server calls the contents of these UIDs, where that is not known."""
+        with self.transaction():
+            self._db.executemany(
+                "UPDATE place SET content = ? WHERE folder = ? AND epoch = ? AND uid = ? AND content IS NULL",
+                ((content, folder.id, folder.epoch, uid) for uid, content in contents),
             )
 
     # Failures
@@ -585,6 +626,21 @@ def glob_folder(pattern: str, name: str) -> bool:
     `[` is a letter as any other: folders are called `[Gmail]/Sent`.
     """
     return _glob(pattern).match(name.casefold()) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def has_label(pattern: str, labels: str | None) -> bool:
+    r"""Whether one of the labels, a line each, fits a glob or is below one that does, as of folders.
+
+    `inbox` fits Gmail's own `\Inbox`, too.
+    """
+    names = labels.split("\n") if labels else ()
+    return any(
+        glob_folder(glob, each)
+        for name in names
+        for each in (name, name.removeprefix("\\"))
+        for glob in (pattern, f"{pattern}/*")
+    )
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE account (
@@ -21,8 +21,10 @@ CREATE TABLE place (
     id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, epoch INTEGER NOT NULL, uid INTEGER NOT NULL,
     document INTEGER NOT NULL, received INTEGER NOT NULL, file TEXT NOT NULL,
     flags TEXT NOT NULL, keywords TEXT NOT NULL, gone INTEGER NOT NULL DEFAULT 0,
+    content TEXT, labels TEXT,
     UNIQUE (folder, epoch, uid));
 CREATE INDEX place_document ON place (document);
+CREATE INDEX place_content ON place (content) WHERE content IS NOT NULL;
 CREATE TABLE failed (
     folder INTEGER NOT NULL, epoch INTEGER NOT NULL, uid INTEGER NOT NULL,
     reason TEXT NOT NULL, tries INTEGER NOT NULL, due REAL NOT NULL,
@@ -30,9 +32,12 @@ CREATE TABLE failed (
 CREATE TABLE change (number INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL);
 CREATE VIEW spot AS
     SELECT p.id, d.key, d.size, f.account, f.name AS folder, f.path, p.file, p.flags, p.gone, p.received,
-           p.uid, p.folder AS folder_id, p.epoch = f.epoch AS current
+           p.uid, p.folder AS folder_id, p.epoch = f.epoch AS current, p.labels
     FROM place p JOIN folder f ON f.id = p.folder JOIN document d ON d.id = p.document;
 """
+State = tuple[str, str, int, str | None]
+"""What changes about a place: flag letters, keywords, gone, labels."""
+
 # A failed UID is tried again after these waits, in seconds; the last one repeats.
 RETRY_AFTER = (0, 3600, 6 * 3600, 86400, 7 * 86400)
 
@@ -63,6 +68,9 @@ class Folder(msgspec.Struct, frozen=True):
 class Place(msgspec.Struct, frozen=True):
     """One message on the server and its file. `gone`: Unix time it was found gone, 0 when it is there.
 
+    `content` is the server's name for its bytes, `labels` has a line for each label; None where the server
+    told none, or was not asked since the ledger was rebuilt.
+
     Epoch 0 holds what was found on disk and belongs to no epoch we know, -1 what was imported; their
     `uid` is a negative number.
     """
@@ -77,6 +85,8 @@ class Place(msgspec.Struct, frozen=True):
     flags: str
     keywords: str
     gone: int
+    content: str | None
+    labels: str | None
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -95,6 +105,11 @@ class Spot(msgspec.Struct, frozen=True):
     uid: int
     folder_id: int
     current: int
+    labels: str | None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(self.labels.split("\n")) if self.labels else ()
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -122,7 +137,7 @@ class AccountRow(msgspec.Struct, frozen=True):
 
 
 class NewPlace(msgspec.Struct, frozen=True):
-    """A stored message about to be known."""
+    """A stored message about to be known; `content` and `labels` as in `Place`."""
 
     uid: int
     key: bytes
@@ -131,3 +146,13 @@ class NewPlace(msgspec.Struct, frozen=True):
     file: str
     flags: str
     keywords: str
+    content: str | None = None
+    labels: str | None = None
+
+
+class Content(msgspec.Struct, frozen=True):
+    """A document a server has a name for: its key, bytes on the wire, and the base of a file's name."""
+
+    key: bytes
+    size: int
+    file: str

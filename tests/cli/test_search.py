@@ -113,7 +113,7 @@ class TestForPrograms:
     def test_json(self, library: Home) -> None:
         result = library.good("search", "--json", "subject:kept")
         (received,) = {place["received"] for place in result.json()["hits"][0]["places"]}
-        place = {"account": "work", "flags": "S", "gone": None, "received": received}
+        place = {"account": "work", "flags": "S", "labels": [], "gone": None, "received": received}
         assert result.json() == {
             "total": 1,
             "offset": 0,

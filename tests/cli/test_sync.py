@@ -12,6 +12,7 @@ from tests.cli import mails
 from tests.cli.home import PASSWORD, Home, complains, fails
 from tests.cli.mails import mail
 from tests.servers.dovecot import User
+from tests.servers.gmail import Gmail
 from tests.servers.scripted import ScriptedServer, reply
 from tests.servers.smtp import Offer, Sink
 
@@ -22,6 +23,7 @@ FOLDER = [
     "stored",
     "bytes",
     "documents",
+    "spared",
     "linked",
     "claimed",
     "adopted",
@@ -122,6 +124,30 @@ class TestSync:
         (lost,) = result.json()["index"]["unreadable"]
         assert re.fullmatch(r"[0-9a-f]{64}", lost["key"]) and "gone from the archive" in lost["reason"]
         complains(result, 3, "not everything came home: index")
+
+    def test_what_was_not_downloaded(self, home: Home, scripted: Scripted) -> None:
+        gmail = Gmail(scripted())
+        gmail.deliver(mails.INVOICE, "\\Inbox", "Büro & Co")
+        gmail.deliver(mails.TWICE, "\\Inbox")
+        home.account("work", gmail.server.port)
+        first, *rest = home.good("sync").lines()
+        bytes_ = len(mails.INVOICE) + len(mails.TWICE)
+        assert first.startswith(f"work: 5 new messages (3 not downloaded), {bytes_} B, ")
+        assert rest == [
+            "  INBOX: 2 new messages, 2 of them kept already, 2 not downloaded",
+            "  Büro & Co: 1 new message, 1 of them kept already, 1 not downloaded",
+            "  [Gmail]/Alle Nachrichten: 2 new messages",
+            "indexed 2 messages",
+        ]
+        (hit,) = home.good("search", "--json", "label:inbox label:büro*").json()["hits"]
+        assert {place["folder"]: place["labels"] for place in hit["places"]} == {
+            "[Gmail]/Alle Nachrichten": ["Büro & Co", "\\Inbox"],
+            "INBOX": ["Büro & Co"],
+            "Büro & Co": ["\\Inbox"],
+        }
+        shown = home.good("show", hit["id"]).lines()
+        assert "Where:      work/INBOX, labels: Büro & Co" in shown
+        assert "Where:      work/[Gmail]/Alle Nachrichten, labels: Büro & Co, \\Inbox" in shown
 
     def test_a_hostile_folder_and_server(self, home: Home, scripted: Scripted) -> None:
         server = scripted()

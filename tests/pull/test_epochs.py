@@ -241,6 +241,6 @@ def test_a_folder_whose_name_was_guessed_takes_the_true_one(
     with Ledger(archive.root) as ledger:
         (again,) = (folder for folder in ledger.folders() if folder.path == known.path)
         assert (again.raw, again.name, again.listed) == (known.raw, known.name, 1)
-        assert {uid: gone for uid, (_, _, gone) in ledger.known(again).items()} == {1: 0, 2: 0, 3: 0}
+        assert {uid: gone for uid, (_, _, gone, _) in ledger.known(again).items()} == {1: 0, 2: 0, 3: 0}
     found = read_folder_file(str(described.parent))
     assert found is not None and (found.raw, found.name) == (known.raw, known.name)

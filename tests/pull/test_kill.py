@@ -18,9 +18,10 @@ import pytest
 from tests.cli.conftest import home, pycache
 from tests.cli.home import Home
 from tests.pull import checks
-from tests.pull.conftest import Archive, ArchiveOf, mail, small_groups
-from tests.pull.steps import NOON, Messages, crowd, facts
+from tests.pull.conftest import Archive, ArchiveOf, Scripted, mail, small_groups
+from tests.pull.steps import NOON, Messages, crowd, facts, lose_ledger
 from tests.servers.dovecot import Dovecot, User
+from tests.servers.gmail import Gmail
 
 __all__ = ["home", "pycache"]
 
@@ -72,7 +73,26 @@ def test_at_every_step(
     archive = archive_of(mailbox.server, user=mailbox.name)
     archive.path.mkdir()
     steps_expected = scenario(mailbox, archive)
-    messages = on_server(mailbox)
+    die_at_every_step(archive, tmp_path, on_server(mailbox), steps_expected)
+
+
+def test_at_every_step_on_gmail(scripted: Scripted, archive_of: ArchiveOf, tmp_path: Path) -> None:
+    """What is known by name is linked in a new folder, and claimed in one that is counted anew."""
+    gmail = Gmail(scripted())
+    archive = archive_of(gmail.server)
+    first = [gmail.deliver(mail(number), "\\Inbox") for number in range(5)]
+    archive.sync()
+    lose_ledger(archive)
+    gmail.server.folder("INBOX").uidvalidity = 77
+    for msgid in first[1:]:
+        gmail.label(msgid, "\\Inbox", "Work")
+    for number in (5, 6):
+        gmail.deliver(mail(number), "Work")
+    die_at_every_step(archive, tmp_path, gmail.messages(), ALWAYS | {"created", "linked", "claimed", "named"})
+
+
+def die_at_every_step(archive: Archive, tmp_path: Path, messages: Messages, steps_expected: set[str]) -> None:
+    """Kill copies of the archive's next run at the first and the last time of each step, and go on."""
     undisturbed = copy_of(archive, tmp_path / "undisturbed")
     steps: Counter[str] = Counter()
     with small_groups():

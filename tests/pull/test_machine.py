@@ -25,6 +25,7 @@ from tests.servers.fake import FakeFolder, FakeServer
 FOLDERS = st.sampled_from(["INBOX", "Work", "Work/Küche"])
 # Few contents, so that twins are common.
 CONTENTS = st.integers(0, 5)
+LABELS = st.frozensets(st.sampled_from(["\\Inbox", "Büro"]))
 FLAGS = st.frozensets(st.sampled_from(["\\Seen", "\\Flagged", "$Later"]))
 WHICH = st.integers(0, 30)
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -51,9 +52,20 @@ class Mailbox(RuleBasedStateMachine):
         self.counted_anew: set[str] = set()
         self.uidvalidities = count(10)
 
-    @initialize(condstore=st.booleans(), qresync=st.booleans(), uidnext=st.booleans())
-    def open(self, condstore: bool, qresync: bool, uidnext: bool) -> None:
-        self.server = FakeServer(condstore=condstore, qresync=qresync, uidnext=uidnext)
+    @initialize(
+        condstore=st.booleans(),
+        qresync=st.booleans(),
+        uidnext=st.booleans(),
+        naming=st.sampled_from(["", "contents", "labels"]),
+    )
+    def open(self, condstore: bool, qresync: bool, uidnext: bool, naming: str) -> None:
+        self.server = FakeServer(
+            condstore=condstore,
+            qresync=qresync,
+            uidnext=uidnext,
+            naming=naming == "contents",
+            labels=naming == "labels",
+        )
         self.archive = Archive(self.path / "archive", flags_every=0)
 
     def teardown(self) -> None:
@@ -90,6 +102,11 @@ class Mailbox(RuleBasedStateMachine):
     def flag(self, folder: str, which: int, flags: frozenset[str]) -> None:
         if uid := self.chosen(folder, which):
             self.at(folder).flag(uid, flags)
+
+    @rule(folder=FOLDERS, which=WHICH, labels=LABELS)
+    def label(self, folder: str, which: int, labels: frozenset[str]) -> None:
+        if uid := self.chosen(folder, which):
+            self.at(folder).label(uid, labels)
 
     @rule(folder=FOLDERS, which=WHICH, to=FOLDERS, copy=st.booleans())
     def move(self, folder: str, which: int, to: str, copy: bool) -> None:
@@ -234,6 +251,8 @@ class Mailbox(RuleBasedStateMachine):
             assert live == self.server.messages()
             told = {(s.folder, s.uid): s.flags for s in checks.spots(self.archive.root) if not s.gone}
             assert told == self.flags()
+            if self.server.labels:
+                assert self.told_labels() == self.labels()
         assert [f for f in checks.findings(self.archive.root) if not self.never_used(f)] == []
         checks.nothing_between(self.archive.root)
         for place, number in self.files().items():
@@ -258,6 +277,17 @@ class Mailbox(RuleBasedStateMachine):
             for name, folder in self.server.folders.items()
             for uid, each in folder.mails.items()
         }
+
+    def labels(self) -> dict[tuple[str, int], frozenset[str]]:
+        return {
+            (name, uid): each.labels
+            for name, folder in self.server.folders.items()
+            for uid, each in folder.mails.items()
+        }
+
+    def told_labels(self) -> dict[tuple[str, int], frozenset[str]]:
+        spots = checks.spots(self.archive.root)
+        return {(s.folder, s.uid): frozenset(s.label_names) for s in spots if not s.gone}
 
     def files(self) -> Counter[tuple[str, bytes]]:
         """How many files of each content there are in each folder."""

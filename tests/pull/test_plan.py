@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from archiver.config import Folders
 from archiver.imap import Mailbox, Selected, Status
 from archiver.pull import plan
-from archiver.store.records import Failure, Folder
+from archiver.pull.listing import Named, Names
+from archiver.store.records import Failure, Folder, State
 
 NOW = 1_700_000_000.0
 DAY = 86400.0
@@ -189,7 +190,9 @@ class TestNeedsAll:
 
 UIDS = st.integers(1, 30)
 FLAGS = st.frozensets(st.sampled_from(["\\Seen", "\\Flagged", "\\seen", "$Work", "Later", "\\Other"]))
-KNOWN = st.tuples(st.sampled_from(["", "S", "FS"]), st.sampled_from(["", "$Work"]), st.sampled_from([0, 5]))
+KNOWN = st.tuples(
+    st.sampled_from(["", "S", "FS"]), st.sampled_from(["", "$Work"]), st.sampled_from([0, 5]), st.none()
+)
 
 
 class TestCompare:
@@ -202,7 +205,7 @@ class TestCompare:
     def test_is_the_servers_facts_minus_ours(
         self,
         server: dict[int, frozenset[str]],
-        known: dict[int, tuple[str, str, int]],
+        known: dict[int, State],
         due: dict[int, float],
         complete: bool,
     ) -> None:
@@ -211,29 +214,51 @@ class TestCompare:
         waiting = {uid for uid, when in due.items() if when > NOW}
         assert set(work.fetch) == server.keys() - known.keys() - waiting
         assert list(work.fetch) == sorted(set(work.fetch))
-        there = {uid for uid, (_, _, gone) in known.items() if not gone}
+        there = {uid for uid, (_, _, gone, _) in known.items() if not gone}
         assert set(work.gone) == (there - server.keys() if complete else set())
-        assert {uid for uid, _, _ in work.flags} <= known.keys() & server.keys()
+        assert {uid for uid, *_ in work.flags} <= known.keys() & server.keys()
         assert not set(work.fetch) & set(work.gone)
 
     @given(st.dictionaries(UIDS, FLAGS), st.dictionaries(UIDS, KNOWN))
     def test_once_it_is_done_nothing_differs(
-        self, server: dict[int, frozenset[str]], known: dict[int, tuple[str, str, int]]
+        self, server: dict[int, frozenset[str]], known: dict[int, State]
     ) -> None:
         work = plan.compare(server, known, {}, NOW, complete=True)
         after = dict(known)
-        after.update((uid, (letters, words, 0)) for uid, letters, words in work.flags)
-        after.update((uid, (*after[uid][:2], 9)) for uid in work.gone)
+        after.update((uid, (letters, words, 0, labels)) for uid, letters, words, labels in work.flags)
+        after.update((uid, (*after[uid][:2], 9, after[uid][3])) for uid in work.gone)
         for uid in work.fetch:
-            told, odd = {uid: server[uid]}, {uid: ("?", "", 0)}
-            ((_, letters, words),) = plan.compare(told, odd, {}, NOW, complete=False).flags
-            after[uid] = (letters, words, 0)
+            told, odd = {uid: server[uid]}, {uid: ("?", "", 0, None)}
+            ((_, letters, words, _),) = plan.compare(told, odd, {}, NOW, complete=False).flags
+            after[uid] = (letters, words, 0, None)
         assert plan.compare(server, after, {}, NOW, complete=True) == plan.Differences((), (), ())
 
     def test_what_came_back_is_no_longer_gone(self) -> None:
-        work = plan.compare({1: frozenset()}, {1: ("", "", 5)}, {}, NOW, complete=False)
-        assert work.flags == ((1, "", ""),)
+        work = plan.compare({1: frozenset()}, {1: ("", "", 5, None)}, {}, NOW, complete=False)
+        assert work.flags == ((1, "", "", None),)
 
     def test_flags_in_letters_and_keywords(self) -> None:
         told = {1: frozenset({"\\Seen", "\\FLAGGED", "b", "a", "\\Odd"})}
-        assert plan.compare(told, {1: ("S", "", 0)}, {}, NOW, complete=False).flags == ((1, "FS", "a b"),)
+        work = plan.compare(told, {1: ("S", "", 0, None)}, {}, NOW, complete=False)
+        assert work.flags == ((1, "FS", "a b", None),)
+
+    def test_labels_count_where_the_server_tells_them(self) -> None:
+        told = dict.fromkeys((1, 2, 3, 4), frozenset[str]())
+        known: dict[int, State] = {uid: ("", "", 0, "Work") for uid in told}
+        work = plan.compare(told, known, {}, NOW, complete=True, labels={1: "Work", 2: "", 3: "Home\nWork"})
+        assert work.flags == ((2, "", "", ""), (3, "", "", "Home\nWork"))
+
+
+class TestFirstOfEach:
+    def names(self, **contents: str) -> Names:
+        names = Names()
+        for uid, content in contents.items():
+            names.add(int(uid[1:]), Named(content, 0, None))
+        return names
+
+    def test_keeps_apart_what_only_repeats(self) -> None:
+        names = self.names(_1="a", _2="b", _4="a", _5="b", _6="c")
+        assert plan.first_of_each([1, 2, 3, 4, 5, 6], names) == ([1, 2, 3, 6], [4, 5])
+
+    def test_what_has_no_name_is_of_its_own(self) -> None:
+        assert plan.first_of_each([1, 2], Names()) == ([1, 2], [])

@@ -184,7 +184,7 @@ class TestFlags:
         assert self.flags_of(archive) == ["", "S", ""]
         with Ledger(archive.root) as ledger:
             (folder,) = ledger.folders()
-            assert ledger.known(folder)[2] == ("S", "$Work", 0)
+            assert ledger.known(folder)[2] == ("S", "$Work", 0, None)
 
     def test_without_condstore_they_are_compared_every_so_often(self, archive: Archive) -> None:
         server = loaded(1, 2, condstore=False)

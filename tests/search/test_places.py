@@ -11,15 +11,15 @@ import pytest
 from archiver.search import places
 from archiver.search.query import PLACES_LIMIT, parse
 from archiver.search.tree import SamePlace, Word
-from archiver.store.ledger import glob_folder
+from archiver.store.ledger import glob_folder, has_label
 
 ROWS = [
-    ("work", "INBOX", "", 0),
-    ("work", "Lists", "S", 0),
-    ("work", "Lists/python", "FS", 0),
-    ("home", "Listserv", "RS", 0),
-    ("home", "[Gmail]/Sent", "DS", 0),
-    ("home", "100%_done", "", 1700000000),
+    ("work", "INBOX", "", 0, None),
+    ("work", "Lists", "S", 0, ""),
+    ("work", "Lists/python", "FS", 0, None),
+    ("home", "Listserv", "RS", 0, "Büro/2024\n\\Inbox"),
+    ("home", "[Gmail]/Sent", "DS", 0, "Work"),
+    ("home", "100%_done", "", 1700000000, "Work\nÄrger"),
 ]
 
 
@@ -27,8 +27,11 @@ ROWS = [
 def rows() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:")
     connection.create_function("glob_folder", 2, glob_folder, deterministic=True)
-    connection.execute("CREATE TABLE places (id INTEGER PRIMARY KEY, account, folder, flags, gone)")
-    connection.executemany("INSERT INTO places (account, folder, flags, gone) VALUES (?, ?, ?, ?)", ROWS)
+    connection.create_function("has_label", 2, has_label, deterministic=True)
+    connection.execute("CREATE TABLE places (id INTEGER PRIMARY KEY, account, folder, flags, gone, labels)")
+    connection.executemany(
+        "INSERT INTO places (account, folder, flags, gone, labels) VALUES (?, ?, ?, ?, ?)", ROWS
+    )
     yield connection
     connection.close()
 
@@ -54,6 +57,14 @@ def rows() -> Iterator[sqlite3.Connection]:
         ("is:answered", [3]),
         ("is:draft", [4]),
         ("is:gone", [5]),
+        ("label:work", [4, 5]),
+        ("label:WOR?", [4, 5]),
+        ("label:büro/", [3]),
+        ("label:inbox", [3]),
+        ('label:"\\inbox"', [3]),
+        ("label:*", [3, 4, 5]),
+        ("label:work is:draft", [4]),
+        ("label:(work OR büro)", [3, 4, 5]),
         ("account:work is:unread", [0]),
         ("account:work (is:unread OR is:flagged)", [0, 2]),
         ("is:gone OR folder:inbox account:work", [0, 5]),

@@ -198,8 +198,11 @@ MISTAKES: dict[str, tuple[int, str]] = {
     'folder:""': (8, "names nothing"),
     "(" * 60 + "a" + ")" * 60: (DEPTH_LIMIT + 1, "more than 50 levels"),
     "-" * 60 + "a": (DEPTH_LIMIT + 1, "more than 50 levels"),
-    "in:a " * 1900: (PLACES_LIMIT * 5 + 3, "more than 200 accounts, folders and flags"),
-    "in:(" + "a OR " * 1900 + "a)": (PLACES_LIMIT * 5 + 4, "more than 200 accounts, folders and flags"),
+    "in:a " * 1900: (PLACES_LIMIT * 5 + 3, "more than 200 accounts, folders, labels and flags"),
+    "in:(" + "a OR " * 1900 + "a)": (
+        PLACES_LIMIT * 5 + 4,
+        "more than 200 accounts, folders, labels and flags",
+    ),
     "folder:\udcff": (7, "not UTF-8"),
     "a b\udcc3": (3, "not UTF-8"),
     "a" * (LENGTH_LIMIT + 1): (LENGTH_LIMIT, "longer than"),

@@ -15,19 +15,25 @@ from dataclasses import dataclass, field
 
 from archiver.errors import ConnectionLostError, FolderError
 from archiver.imap import Connection, Failed, Fetched, Listed, Mailbox, Receive, Selected, Status
+from archiver.store.maildir import key_of
 
 EPOCH = 1577836800  # INTERNALDATE of the first message, Unix seconds
 
 
 @dataclass
 class FakeMail:
-    """One message; `modseq` is the folder's when it last changed. `refused`: never handed out, and why."""
+    """One message; `modseq` is the folder's when it last changed. `refused`: never handed out, and why.
+
+    `content` is what a server that names contents calls these bytes.
+    """
 
     wire: bytes
     flags: frozenset[str]
     received: int | None
     modseq: int
     refused: str = ""
+    content: str = ""
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -47,13 +53,29 @@ class FakeFolder:
     unlisted: int = 0
     refused: str = ""
 
-    def add(self, wire: bytes, flags: Iterable[str] = (), received: int | None = EPOCH) -> int:
-        """Deliver a message; its UID."""
+    def add(
+        self,
+        wire: bytes,
+        flags: Iterable[str] = (),
+        received: int | None = EPOCH,
+        *,
+        content: str | None = None,
+        labels: Iterable[str] = (),
+    ) -> int:
+        """Deliver a message; its UID. Its content is called by its bytes unless given."""
         uid = self.uidnext
         self.uidnext += 1
         self.modseq += 1
-        self.mails[uid] = FakeMail(wire, frozenset(flags), received, self.modseq)
+        content = content or f"id:{key_of(wire).hex()}:{len(wire)}"
+        self.mails[uid] = FakeMail(
+            wire, frozenset(flags), received, self.modseq, content=content, labels=frozenset(labels)
+        )
         return uid
+
+    def label(self, uid: int, labels: Iterable[str]) -> None:
+        self.modseq += 1
+        self.mails[uid].labels = frozenset(labels)
+        self.mails[uid].modseq = self.modseq
 
     def flag(self, uid: int, flags: Iterable[str]) -> None:
         self.modseq += 1
@@ -83,10 +105,20 @@ class FakeServer:
     """Mailboxes by name.
 
     condstore: whether mod-sequences are told; qresync: and with EXAMINE what changed and vanished since;
-    uidnext: whether EXAMINE tells it.
+    uidnext: whether EXAMINE tells it; naming: whether contents have names, and labels: that there are some.
     """
 
-    def __init__(self, *, condstore: bool = True, qresync: bool = False, uidnext: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        condstore: bool = True,
+        qresync: bool = False,
+        uidnext: bool = True,
+        naming: bool = False,
+        labels: bool = False,
+    ) -> None:
+        self.naming = naming or labels
+        self.labels = labels
         self.condstore = condstore or qresync
         self.qresync = qresync
         self.uidnext = uidnext
@@ -120,12 +152,16 @@ class FakeConnection(Connection):
         self.server = server
         self.identity = "fake"
         self.capabilities = ("CONDSTORE", "IMAP4REV1") if server.condstore else ("IMAP4REV1",)
-        self.tells_changes = False
-        self.tells_changes = server.qresync
+        self.capabilities += ("X-GM-EXT-1",) if server.labels else ()
+        self.tells_changes = server.qresync and not server.labels
         self.asked: list[tuple[object, ...]] = []
         self.abandoned = False
         self._left = cut_after
         self._examined = ""
+
+    @property
+    def names_contents(self) -> bool:
+        return self.server.naming
 
     def list_folders(self) -> list[Mailbox]:
         self._record("list_folders")
@@ -149,18 +185,32 @@ class FakeConnection(Connection):
         self._examined = mailbox.raw
         uidnext = folder.uidnext if self.server.uidnext else None
         modseq = self._modseq(folder)
-        if not self.server.qresync or known is None or known[0] != folder.uidvalidity:
+        if not self.tells_changes or known is None or known[0] != folder.uidvalidity:
             return Selected(len(folder.mails), folder.uidvalidity, uidnext, modseq)
         changed = [Listed(uid, mail.flags) for uid, mail in folder.shown().items() if mail.modseq > known[1]]
         vanished = [(uid, uid) for uid, when in folder.vanished.items() if when > known[1]]
         told = tuple(changed), tuple(vanished)
         return Selected(len(folder.mails), folder.uidvalidity, uidnext, modseq, *told)
 
-    def list_uids(self, first: int, last: int | None = None, since: int | None = None) -> Iterator[Listed]:
+    def list_uids(
+        self, first: int, last: int | None = None, since: int | None = None, *, named: bool = False
+    ) -> Iterator[Listed]:
         self._record("list_uids", self._examined, first, last, since)
         for uid, mail in self.server.folders[self._examined].shown().items():
             if first <= uid and (last is None or uid <= last) and (since is None or mail.modseq > since):
-                yield Listed(uid, mail.flags)
+                yield self._listed(uid, mail, named)
+
+    def name(self, uids: Sequence[int]) -> Iterator[Listed]:
+        self._record("name", self._examined, *uids)
+        for uid, mail in self.server.folders[self._examined].shown().items():
+            if uid in uids:
+                yield self._listed(uid, mail, True)
+
+    def _listed(self, uid: int, mail: FakeMail, named: bool) -> Listed:
+        labels = mail.labels if self.server.labels else None
+        if not named or not self.server.naming:
+            return Listed(uid, mail.flags, labels)
+        return Listed(uid, mail.flags, labels, mail.content, mail.received)
 
     def fetch(self, uids: Sequence[int], receive: Receive | None = None) -> Iterator[Fetched | Failed]:
         self._record("fetch", self._examined, *uids)

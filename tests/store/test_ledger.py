@@ -25,9 +25,9 @@ from archiver.search.tree import And, Node, Or, SamePlace
 from archiver.search.tree import Place as Predicate
 from archiver.store import records
 from archiver.store.layout import ledger_path
-from archiver.store.ledger import Ledger, glob_folder
+from archiver.store.ledger import Ledger, glob_folder, has_label
 from archiver.store.maildir import key_of
-from archiver.store.records import AccountRow, Folder, NewPlace
+from archiver.store.records import VERSION, AccountRow, Content, Folder, NewPlace
 from tests.store.conftest import fast_directory
 
 
@@ -138,13 +138,13 @@ class TestFile:
         with pytest.raises(DamagedError, match="is damaged"):
             ledger.folders()
 
-    @pytest.mark.parametrize("version", [2, 99])
-    def test_a_newer_version_is_left_alone(self, tmp_path: Path, version: int) -> None:
+    @pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
+    def test_another_version_is_left_alone(self, tmp_path: Path, version: int) -> None:
         Ledger(str(tmp_path)).close()
         with sqlite3.connect(ledger_path(str(tmp_path))) as raw:
             raw.execute(f"PRAGMA user_version = {version}")
         raw.close()
-        with pytest.raises(DamagedError, match=f"of format {version}, this program knows 1"):
+        with pytest.raises(DamagedError, match=f"of format {version}, this program knows {VERSION}"):
             Ledger(str(tmp_path))
         with sqlite3.connect(ledger_path(str(tmp_path))) as raw:
             assert raw.execute("SELECT count(*) FROM meta").fetchone() == (2,)
@@ -388,7 +388,11 @@ class TestPlaces:
         before = (ledger.known(inbox), ledger.all_places(inbox.id), ledger.last_change())
         assert ledger.add_places(inbox, batch) == 0
         assert (ledger.known(inbox), ledger.all_places(inbox.id), ledger.last_change()) == before
-        assert ledger.known(inbox) == {1: ("S", "", 0), 2: ("", "$Work a", 0), 3: ("", "", 0)}
+        assert ledger.known(inbox) == {
+            1: ("S", "", 0, None),
+            2: ("", "$Work a", 0, None),
+            3: ("", "", 0, None),
+        }
         assert changed(ledger) == [key(1), key(2)]
         assert ledger.live_count(inbox) == 3
         assert ledger.known_keys([key(1), key(3)]) == {key(1)} and ledger.known_keys([]) == set()
@@ -397,9 +401,13 @@ class TestPlaces:
         ledger.add_places(inbox, [place(uid, uid) for uid in (1, 2, 3)])
         ledger.set_gone(inbox, [1, 2], 500)
         ledger.set_gone(inbox, [1], 900)
-        assert ledger.known(inbox) == {1: ("", "", 500), 2: ("", "", 500), 3: ("", "", 0)}
-        ledger.set_flags(inbox, [(2, "FS", "$X")])  # it is there again
-        assert ledger.known(inbox)[2] == ("FS", "$X", 0)
+        assert ledger.known(inbox) == {
+            1: ("", "", 500, None),
+            2: ("", "", 500, None),
+            3: ("", "", 0, None),
+        }
+        ledger.set_flags(inbox, [(2, "FS", "$X", "Work")])  # it is there again
+        assert ledger.known(inbox)[2] == ("FS", "$X", 0, "Work")
         assert ledger.live_count(inbox) == 2
         assert ledger.totals() == {inbox.id: (2, 1, 100 * 3 + 6)}
         assert [spot.uid for spot in ledger.spots(key(1))] == [1]
@@ -426,6 +434,93 @@ class TestPlaces:
         assert sorted(ledger.folder_keys(inbox.id).values()) == sorted([key(1), key(2)])
         assert ledger.keys_between(b"\0" * 32, b"\xff" * 32, 10) == sorted([key(1), key(2)])
         assert ledger.keys_between(key(1), key(1), 10) == [key(1)]
+
+
+def named(uid: int, number: int, content: str | None, labels: str | None = None) -> NewPlace:
+    file = f"1000.{key(number).hex()[:32]}.archiver,S=90,W={100 + number},V=7,U={uid}"
+    return NewPlace(uid, key(number), 100 + number, 1000, file, "", "", content, labels)
+
+
+class TestContents:
+    def test_are_known_by_the_names_of_one_account(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.add_places(inbox, [named(1, 1, "gm:1:101"), named(2, 2, None)])
+        home = folder(ledger, account="home")
+        ledger.add_places(home, [named(1, 3, "gm:1:101"), named(2, 4, "gm:2:104")])
+        found = ledger.named("work", ["gm:1:101", "gm:2:104", "gm:3:1"])
+        assert found == {"gm:1:101": Content(key(1), 101, named(1, 1, None).file)}
+        assert ledger.named("work", []) == {}
+
+    def test_in_any_folder_and_also_when_gone(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.add_places(inbox, [named(1, 1, "gm:1:101")])
+        ledger.add_places(folder(ledger, "A/B"), [named(8, 1, "gm:1:101")])
+        ledger.set_gone(inbox, [1], 5)
+        assert ledger.named("work", ["gm:1:101"])["gm:1:101"].key == key(1)
+
+    def test_a_name_that_stood_for_two_contents_stands_for_none(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.add_places(inbox, [named(1, 1, "id:M1:9"), named(2, 2, "id:M1:9"), named(3, 3, "id:m1:9")])
+        assert ledger.named("work", ["id:M1:9", "id:m1:9"]).keys() == {"id:m1:9"}
+
+    def test_named_afterwards(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.add_places(inbox, [named(1, 1, None), named(2, 2, "gm:2:102")])
+        assert ledger.has_unnamed(inbox)
+        ledger.set_contents(inbox, [(1, "gm:1:101"), (2, "gm:9:1"), (3, "gm:3:1")])
+        assert not ledger.has_unnamed(inbox)
+        assert ledger.named("work", ["gm:1:101", "gm:2:102", "gm:9:1"]).keys() == {"gm:1:101", "gm:2:102"}
+
+    def test_mean_nothing_in_another_mailbox(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.identify("work", "imap.example.org", "me")
+        ledger.add_places(inbox, [named(1, 1, "gm:1:101", "Work")])
+        home = folder(ledger, account="home")
+        ledger.add_places(home, [named(1, 1, "gm:1:101")])
+        ledger.same_mailbox("work", "imap.example.net", "me")
+        assert not ledger.identify("work", "imap.example.net", "me")
+        assert ledger.named("work", ["gm:1:101"])
+        assert ledger.identify("work", "imap.example.net", "you")
+        assert not ledger.named("work", ["gm:1:101"])
+        assert ledger.named("home", ["gm:1:101"])
+
+    def test_are_looked_up_in_an_index(self, ledger: Ledger) -> None:
+        with sqlite3.connect(ledger_path(ledger.root)) as raw:
+            sql = "EXPLAIN QUERY PLAN SELECT 1 FROM place WHERE content IN (?, ?)"
+            assert "INDEX place_content" in str(raw.execute(sql, ("a", "b")).fetchall())
+        raw.close()
+
+    def test_added_again_with_what_the_server_says_now(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.add_places(inbox, [named(1, 1, "gm:1:101", "Work")])
+        ledger.add_places(inbox, [named(1, 1, "gm:5:101", "Home\nWork")])
+        (spot,) = ledger.spots(key(1))
+        assert spot.label_names == ("Home", "Work")
+        assert ledger.named("work", ["gm:1:101", "gm:5:101"]).keys() == {"gm:5:101"}
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        ("pattern", "labels", "fits"),
+        [
+            ("work", "Work", True),
+            ("wor?", "A\nWork\nZ", True),
+            ("work", "Work/2024", True),
+            ("work", "Workshop", False),
+            ("*2024", "Work/2024", True),
+            ("inbox", "\\Inbox", True),
+            ("\\inbox", "\\Inbox", True),
+            ("\\inbox", "Inbox", False),
+            ("STRASSE", "straße", True),
+            ("a*z", "a\nz", False),
+            ("[x]", "[x]", True),
+            ("*", "", False),
+            ("*", None, False),
+        ],
+    )
+    def test_fit_as_folders_do(self, pattern: str, labels: str | None, fits: bool) -> None:
+        assert has_label(pattern, labels) == fits
+
+    def test_cost_the_index_nothing(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.add_places(inbox, [named(1, 1, "gm:1:101", "Work")])
+        before = ledger.last_change()
+        ledger.set_flags(inbox, [(1, "", "", "Home")])
+        assert ledger.keys("has_label(?, labels)", ("home",)) == {key(1)}
+        assert ledger.last_change() == before
 
 
 class TestEpochs:

@@ -12,7 +12,7 @@ import pytest
 from archiver.errors import DamagedError, NotFoundError, StoreError
 from archiver.store import maildir
 from archiver.store.maildir import key_of
-from archiver.store.reader import Reader, read_wire
+from archiver.store.reader import Reader, proves, read_wire
 from tests.store.tree import Tree, message
 
 WIRE = message(1)
@@ -52,6 +52,22 @@ def test_after_other_programs(tree: Tree, paths: list[str]) -> None:
     assert reader.paths(KEY) == []
     with pytest.raises(NotFoundError, match="is gone from the archive"):
         reader.wire(KEY)
+
+
+@pytest.mark.parametrize(
+    "wire", [WIRE, b"Subject: x\n\nlf\n", b"Subject: x\r\n\nmixed\n" + b"x\r\n" * 200_000]
+)
+@pytest.mark.parametrize("lost_w", [False, True])
+def test_a_file_proves_its_message_and_no_other(tree: Tree, wire: bytes, lost_w: bool) -> None:
+    (path,) = tree.file(tree.folder("INBOX"), [wire])
+    if lost_w:
+        os.rename(path, path := path.replace(f",W={len(wire)}", ""))
+    assert proves(path, key_of(wire))
+    assert not proves(path, key_of(wire + b"x"))
+    assert not proves(path + "-", key_of(wire)), "it is called otherwise, and is not there"
+    with open(path, "ab") as file:
+        file.write(b"x")
+    assert not proves(path, key_of(wire))
 
 
 def test_w_was_lost_by_another_program(tree: Tree, paths: list[str]) -> None:
