@@ -7,6 +7,7 @@ an item.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -63,35 +64,40 @@ class Workers(Generic[Item, Result]):
         """The results, as they come; an item that kills its worker gives Crashed, and a new worker.
 
         So does an item without a result `deadline` seconds after it was handed over; for a worker that is
-        new, its start counts. At most one item a worker is under way, so memory is bounded by `count` items
-        and results.
+        new, its start counts. At most one item a worker is under way, and one more is at hand, so memory is
+        bounded by `count` items and results.
         """
         busy: dict[Connection, tuple[Item, float]] = {}
         pending = iter(items)
-        exhausted = False
-        while busy or not exhausted:
-            while self._idle and not exhausted:
-                try:
-                    item = next(pending)
-                except StopIteration:
-                    exhausted = True
-                    break
+        at_hand = list(itertools.islice(pending, 1))
+
+        def feed() -> None:
+            """Let no worker wait for an item to be made, nor for what is done with a result."""
+            while at_hand and self._idle:
                 worker = self._idle.pop()
+                item = at_hand.pop()
                 busy[worker] = item, time.monotonic()
                 try:
                     worker.send(item)
                 except BrokenPipeError:
                     pass  # it died; recv below says so
-            for ready in wait(list(busy), _left(busy.values(), deadline)) if busy else ():
+                at_hand.extend(itertools.islice(pending, 1))
+
+        feed()
+        while busy:
+            for ready in wait(list(busy), _left(busy.values(), deadline)):
                 assert isinstance(ready, Connection)
                 item, _ = busy.pop(ready)
-                yield self._answer(ready, item)
+                result = self._answer(ready, item)
+                feed()
+                yield result
             for late in [each for each in busy if _left([busy[each]], deadline) == 0]:
                 if late.poll():
                     continue  # it answered while others were told
                 item, _ = busy.pop(late)
                 self._processes[late].kill()
                 self._replace(late)
+                feed()
                 yield Crashed(item, late=True)
 
     def _answer(self, worker: Connection, item: Item) -> Result | Crashed[Item]:

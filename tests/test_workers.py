@@ -81,7 +81,7 @@ def test_large_items_and_answers_do_not_lock_each_other(pool: Pool) -> None:
     assert finished(pool.map(("echo", item) for item in items)) == items
 
 
-def test_no_more_items_are_taken_than_there_are_workers(pool: Pool) -> None:
+def test_one_item_more_is_taken_than_there_are_workers(pool: Pool) -> None:
     taken = 0
 
     def items() -> Iterator[Task]:
@@ -91,7 +91,7 @@ def test_no_more_items_are_taken_than_there_are_workers(pool: Pool) -> None:
             yield "square", number
 
     for answered, _ in enumerate(pool.map(items())):
-        assert taken <= answered + 1 + 2
+        assert taken <= min(answered + 1 + 2 + 1, 20)
 
 
 def test_a_worker_that_dies_costs_its_item_only(pool: Pool) -> None:

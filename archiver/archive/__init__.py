@@ -36,10 +36,13 @@ if TYPE_CHECKING:
     from archiver.search.index import Index, Order
     from archiver.smtp import Session
     from archiver.store.user import OutboxMessage
+    from archiver.verify.run import Hashers
     from archiver.watch import Pull, State
 
 # During a pull, the index is fed whenever so many documents wait for it.
 _INDEX_DURING_PULL = 2000
+# Below so many bytes, starting processes to hash them costs more than they save.
+_WORTH_HASHERS = 32 << 20
 
 
 class Archive:
@@ -439,10 +442,10 @@ class Archive:
         advance: Callable[[int, int], None] = lambda files, size: None,
     ) -> Repaired:
         """Compare store, ledger and index; with `repair`, do what `verify.REMEDIES` says and look again."""
-        with self._everything(names) as (ledger, index, accounts):
+        with self._hashers() as hashers, self._everything(names) as (ledger, index, accounts):
             from archiver.verify import verify
 
-            found = verify(ledger, index, accounts, advance=advance, stop=self.stop)
+            found = verify(ledger, index, accounts, hashers=hashers, advance=advance, stop=self.stop)
             refetch: set[str] = set()
             if repair and found.findings:
                 from archiver.archive.repair import repair as mend
@@ -454,9 +457,24 @@ class Archive:
         sync = self.sync(wanted, index=False) if wanted else None
         with self.ledger() as ledger:
             self._drain(ledger)
-        with self._everything(names) as (ledger, index, accounts):
-            left = verify(ledger, index, accounts, stop=self.stop)
+        with self._hashers() as hashers, self._everything(names) as (ledger, index, accounts):
+            left = verify(ledger, index, accounts, hashers=hashers, stop=self.stop)
         return Repaired(found=found, sync=sync, left=left)
+
+    @contextmanager
+    def _hashers(self) -> Iterator[Hashers | None]:
+        """Processes that hash, started before any lock is taken; none where there is little to hash."""
+        self._insist()
+        with Ledger(self.root) as ledger:
+            size = ledger.total_size()
+        if size < _WORTH_HASHERS:
+            yield None
+            return
+        from archiver.store.hashing import check
+        from archiver.workers import Workers, worker_count
+
+        with Workers(check, worker_count(0)) as workers:
+            yield workers
 
     @contextmanager
     def _everything(self, names: Sequence[str]) -> Iterator[tuple[Ledger, Index, tuple[str, ...]]]:
@@ -464,7 +482,6 @@ class Archive:
         from contextlib import ExitStack
 
         accounts = tuple(names)
-        self._insist()
         with self.ledger() as ledger, self._index() as index, ExitStack() as locks:
             known = {folder.account for folder in ledger.folders()} | set(self.config.accounts)
             for name in accounts:

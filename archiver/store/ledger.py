@@ -40,6 +40,7 @@ from archiver.store.records import (
     Place,
     Spot,
     State,
+    Stored,
 )
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
@@ -361,6 +362,17 @@ class Ledger:
     def all_places(self, folder_id: int) -> list[Place]:
         return self._select(Place, "place WHERE folder = ? ORDER BY id", folder_id)
 
+    def stored(self, folder_id: int) -> Iterator[Stored]:
+        """Every place of a folder, the present epoch last, by UID; read as they are taken."""
+        with self._translate():
+            rows = self._db.execute(
+                "SELECT p.id, p.uid, p.file, p.flags, p.gone, d.key, d.size FROM place p"
+                " JOIN document d ON d.id = p.document WHERE p.folder = ? ORDER BY p.epoch, p.uid",
+                (folder_id,),
+            )
+            for row in rows:
+                yield Stored(*row)
+
     def earlier_count(self, folder: Folder) -> int:
         """How many places of earlier epochs could be claimed."""
         return self._number(
@@ -571,17 +583,12 @@ class Ledger:
         )
         return [key for (key,) in rows]
 
-    def folder_keys(self, folder_id: int) -> dict[int, bytes]:
-        """Document id -> key, for the documents with a place in the folder."""
-        rows = self._rows(
-            "SELECT DISTINCT d.id, d.key FROM place p JOIN document d ON d.id = p.document"
-            " WHERE p.folder = ?",
-            folder_id,
-        )
-        return dict(rows)
-
     def document_count(self) -> int:
         return self._number("SELECT count(*) FROM document")
+
+    def total_size(self) -> int:
+        """Bytes on the wire of all documents."""
+        return self._number("SELECT coalesce(sum(size), 0) FROM document")
 
     def totals(self) -> dict[int, tuple[int, int, int]]:
         """Folder id -> (messages on the server, messages gone from it, bytes of all)."""

@@ -23,12 +23,14 @@ from archiver.store.layout import make_directory, sync_directory
 if TYPE_CHECKING:
     from archiver.store.durable import Syncer
 
+_FLAGS = r"(?::2,(?P<flags>[A-Za-z]*))?\Z"
 _NAME = re.compile(
     r"(?P<received>-?\d{1,19})\.(?P<digest>[0-9a-f]{32})\.archiver"
     r",S=(?P<size>\d{1,19})(?:,W=(?P<wire>\d{1,19}))?(?:,V=(?P<uidvalidity>\d{1,10}),U=(?P<uid>\d{1,10}))?"
-    r"(?::2,(?P<flags>[A-Za-z]*))?\Z",
+    + _FLAGS,
     re.ASCII,
 )
+_TAIL = re.compile(_FLAGS, re.ASCII)
 # How files begin that messages too large to hold are written to while they come.
 SPOOL = "archiver-spool-"
 # RFC 9051, 2.3.2 -> the letters of the Maildir convention.
@@ -63,6 +65,11 @@ def parse_name(file_name: str) -> tuple[Name, str] | None:
     if str(name) != file_name.partition(":")[0]:
         return None  # written otherwise (a leading zero), so not by us
     return name, match["flags"] or ""
+
+
+def is_tail(text: str) -> bool:
+    """Whether this may follow the base in a name of ours: flags, or nothing."""
+    return _TAIL.match(text) is not None
 
 
 def key_of(wire: bytes) -> bytes:

@@ -112,6 +112,18 @@ class Spot(msgspec.Struct, frozen=True):
         return tuple(self.labels.split("\n")) if self.labels else ()
 
 
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """What the ledger knows of a place's file: as `Place`, with the content's key and bytes on the wire."""
+
+    id: int
+    uid: int
+    file: str
+    flags: str
+    gone: int
+    key: bytes
+    size: int
+
+
 class Failure(msgspec.Struct, frozen=True):
     """A UID that could not be stored, why, how often it was tried, and when it is due again (Unix time)."""
 

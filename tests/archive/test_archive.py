@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import resource
 import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from archiver import archive as module
 from archiver.archive import Archive
 from archiver.config import Account, Config, Duration, Folders, ImapServer, SecretSource, SmtpServer
 from archiver.errors import (
@@ -29,6 +31,7 @@ from archiver.indexer import IndexReport
 from archiver.pull import AccountReport
 from archiver.store.locks import lock
 from archiver.store.maildir import key_of
+from archiver.workers import worker_count
 from tests.store.tree import Tree, message
 
 SECRET = SecretSource(literal="Xq7hunter2")
@@ -299,6 +302,27 @@ class TestVerify:
     def test_accounts_that_are_none(self, archive: Archive) -> None:
         with pytest.raises(NotFoundError):
             archive.verify(["nobody"])
+
+    @pytest.mark.parametrize("worth", [1, 1 << 30])
+    def test_processes_hash_where_there_is_enough_to_hash(
+        self, archive: Archive, tree: Tree, monkeypatch: pytest.MonkeyPatch, worth: int
+    ) -> None:
+        """They are started before any lock is taken, and find what this one would have found."""
+        (path,) = Path(tree.root, "mail/work/INBOX/cur").glob("*U=2:2,")
+        path.write_bytes(b"rot")
+        monkeypatch.setattr(module, "_WORTH_HASHERS", worth)
+        seen: list[tuple[str, int]] = []
+        real = Archive._lock
+
+        def note(self: Archive, name: str, purpose: str) -> AbstractContextManager[None]:
+            seen.append((name, len(multiprocessing.active_children())))
+            return real(self, name, purpose)
+
+        monkeypatch.setattr(Archive, "_lock", note)
+        assert [f.kind for f in archive.verify().found.findings if f.kind != "unindexed"] == ["damaged"]
+        processes = worker_count(0) if worth == 1 else 0
+        assert seen == [("account-home", processes), ("account-work", processes), ("index", processes)]
+        assert not multiprocessing.active_children()
 
     def test_it_keeps_writers_out(self, archive: Archive, said: list[str]) -> None:
         for name in ("account-home", "account-work", "index"):

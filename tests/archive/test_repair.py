@@ -15,7 +15,7 @@ import pytest
 from archiver.archive.repair import repair
 from archiver.indexer import drain
 from archiver.search.index import Index, IndexState, open_index
-from archiver.store import maildir
+from archiver.store import hashing
 from archiver.store.layout import FolderFile, index_path, read_folder_file
 from archiver.store.maildir import key_of
 from archiver.store.reader import Reader
@@ -216,14 +216,14 @@ class TestNameless:
 
 class TestUnreadable:
     def test_is_left_where_it_is(self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-        bad, real = str(path_of(tree, 2)), maildir._content
+        bad, real = str(path_of(tree, 2)), hashing._hash
 
-        def refuse(path: str) -> bytes:
+        def refuse(path: str, *, crlf: bool) -> tuple[int, bytes]:
             if path == bad:
                 raise OSError(errno.EIO, "Input/output error", path)
-            return real(path)
+            return real(path, crlf=crlf)
 
-        monkeypatch.setattr(maildir, "_content", refuse)
+        monkeypatch.setattr(hashing, "_hash", refuse)
         refetch, left = mend(tree, index)
         assert (refetch, [f.kind for f in left], quarantined(tree)) == (set(), ["unreadable"], [])
         assert 2 in tree.ledger.known(tree.folder())

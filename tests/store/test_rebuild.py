@@ -42,12 +42,12 @@ def facts(ledger: Ledger) -> set[Fact]:
     """All that the tree holds of every place: V and U count in the present epoch only."""
     found: set[Fact] = set()
     for folder in ledger.folders():
-        keys = ledger.folder_keys(folder.id)
+        keys = {stored.id: stored.key for stored in ledger.stored(folder.id)}
         for place in ledger.all_places(folder.id):
             current = place.epoch == folder.epoch
             where = (folder.account, folder.name, folder.raw, folder.path, folder.uidvalidity)
             uid = place.uid if current else None
-            found.add((*where, current, uid, keys[place.document], place.received, place.file, place.flags))
+            found.add((*where, current, uid, keys[place.id], place.received, place.file, place.flags))
     return found
 
 

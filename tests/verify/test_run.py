@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 import shutil
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from archiver import verify as module
 from archiver.errors import InterruptedRun
 from archiver.indexer import drain
 from archiver.search.index import Index, IndexState, open_index
-from archiver.store import maildir
+from archiver.store import hashing
+from archiver.store.hashing import Checked, Task
 from archiver.store.layout import index_path
+from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
-from archiver.verify import REMEDIES, Finding, Kind, VerifyReport, verify
+from archiver.store.records import Stored
+from archiver.verify import REMEDIES, Finding, Kind, VerifyReport, files, run, verify
+from archiver.workers import Workers
 from tests.store.tree import Tree, message
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -76,7 +81,7 @@ def test_nothing_differs(tree: Tree, index: Index) -> None:
     report = verify(tree.ledger, index, advance=lambda files, size: told.append((files, size)))
     size = sum(path.stat().st_size for path in Path(tree.root, "mail").rglob("*:2,*"))
     assert report == VerifyReport(folders=3, places=9, files=9, bytes=size, documents=6, indexed=6)
-    assert [files for files, _ in told] == list(range(1, 10)) and told[-1] == (9, size)
+    assert told == [(9, size)]
 
 
 def test_an_empty_archive(tmp_path: Path) -> None:
@@ -147,33 +152,33 @@ class TestFiles:
         self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch, number: int, double: bool
     ) -> None:
         """It may be good: it is neither damaged nor the lesser of two."""
-        bad, real = [str(path_of(tree, 2))], maildir._content
+        bad, real = [str(path_of(tree, 2))], hashing._hash
         if double:
             shutil.copy(bad[0], f"{bad[0]}T")
             bad.append(f"{bad[0]}T")
 
-        def refuse(path: str) -> Any:
+        def refuse(path: str, **how: Any) -> Any:
             if path in bad:
                 raise OSError(number, "refused", path)
-            return real(path)
+            return real(path, **how)
 
-        monkeypatch.setattr(maildir, "_content", refuse)
+        monkeypatch.setattr(hashing, "_hash", refuse)
         (finding,) = look(tree, index)
         assert (finding.kind, finding.path, finding.harmless) == ("unreadable", bad[0], False)
 
     def test_renamed_or_removed_while_it_looks(
         self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        renamed, removed, real = path_of(tree, 2), path_of(tree, 3), maildir.files
+        renamed, removed, real = path_of(tree, 2), path_of(tree, 3), files._listing
 
         def then(folder: str) -> object:
-            listing = list(real(folder))
+            listing = real(folder)
             if folder.endswith("work/INBOX"):
                 renamed.rename(f"{renamed}S")
                 removed.unlink()
             return listing
 
-        monkeypatch.setattr(module, "files", then)
+        monkeypatch.setattr(files, "_listing", then)
         assert [(f.kind, f.uid) for f in verify(tree.ledger, index).findings] == [("missing", 3)]
 
     def test_unknown(self, tree: Tree, index: Index) -> None:
@@ -198,6 +203,65 @@ class TestFiles:
         (finding,) = look(tree, index)
         assert (finding.kind, finding.path) == ("double", str(copy if second == "same" else path))
         assert finding.harmless
+
+
+def dies(task: Task) -> Checked:
+    """What a hasher does that is killed over every task."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+class TestHashers:
+    """Processes that hash: the same findings, and nobody left."""
+
+    @pytest.mark.parametrize("work", [hashing.check, dies])
+    def test_find_the_same(
+        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch, work: Callable[[Task], Checked]
+    ) -> None:
+        path_of(tree, 2).unlink()
+        path_of(tree, 11, "work/Lists/a").write_bytes(b"rot")
+        path_of(tree, 1, "home/INBOX").write_bytes(b"rot")
+        shutil.copy(path_of(tree, 3), f"{path_of(tree, 3)}T")
+        alone = verify(tree.ledger, index)
+        monkeypatch.setattr(run, "CHUNK_FILES", 2)
+        with Workers(work, 2) as hashers:
+            assert verify(tree.ledger, index, hashers=hashers) == alone
+        assert [f.kind for f in alone.findings] == ["damaged", "missing", "double", "damaged"]
+
+    def test_few_are_under_way(self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A folder of a million is not read into memory before it is hashed."""
+        monkeypatch.setattr(run, "CHUNK_FILES", 1)
+        taken: list[int] = []
+        real = Ledger.stored
+
+        def stored(ledger: Ledger, folder: int) -> Iterator[Stored]:
+            for place in real(ledger, folder):
+                taken.append(place.id)
+                yield place
+
+        monkeypatch.setattr(Ledger, "stored", stored)
+        lead: list[int] = []
+        with Workers(hashing.check, 1) as hashers:
+            verify(
+                tree.ledger,
+                index,
+                hashers=hashers,
+                advance=lambda files, size: lead.append(len(taken) - files),
+            )
+        assert len(lead) == 9 and max(lead) <= 2
+
+    def test_stopped(self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(run, "CHUNK_FILES", 1)
+        told: list[int] = []
+        with pytest.raises(InterruptedRun), Workers(hashing.check, 2) as hashers:
+            verify(
+                tree.ledger,
+                index,
+                hashers=hashers,
+                advance=lambda files, size: told.append(files),
+                stop=lambda: len(told) == 3,
+            )
+        assert len(told) == 3
 
 
 class TestFolders:
