@@ -1,4 +1,4 @@
-# Each target makes what it needs: a virtual environment in .venv, and as root the servers for the tests.
+# Each target makes what it needs: a virtual environment in .venv, the servers for the tests.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-newest lint format bench soak clean
@@ -56,8 +56,8 @@ soak: .venv/installed-dev ## the tests again, with many more rounds of kills and
 	.ci/test-servers
 	.venv/bin/python -m pytest --rounds 20 --hypothesis-profile soak
 
-clean: ## remove the virtual environments and caches
-	rm -rf .venv .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove the virtual environments, caches and unpacked servers
+	rm -rf .servers .venv .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/installed: PYTHON = oldest
 .venv-newest/installed: PYTHON = newest

@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
+from tests.servers import cyrus as cyruses
 from tests.servers import dovecot as dovecots
 from tests.servers.proxy import Proxy
 from tests.servers.pymap import Mail, Pymap
@@ -79,6 +80,23 @@ def running(options: dovecots.Options) -> Iterator[dovecots.Dovecot]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def cyrus(certificate: Certificate) -> Iterator[cyruses.Cyrus]:
+    """One Cyrus for the whole run, with TLS; take `cyrus_mailbox` for a user of your own on it."""
+    try:
+        server = cyruses.start(certificate)
+    except dovecots.MissingServerError as error:
+        missing(str(error))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def cyrus_mailbox(cyrus: cyruses.Cyrus) -> cyruses.User:
+    """A new user with an empty INBOX on the common Cyrus."""
+    return cyrus.new_user()
 
 
 def missing(what: str) -> NoReturn:

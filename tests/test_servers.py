@@ -19,7 +19,10 @@ import pytest
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError, LoginError
 
+from tests.cli.home import until
 from tests.servers import dovecot as dovecots
+from tests.servers.cyrus import Cyrus
+from tests.servers.cyrus import User as CyrusUser
 from tests.servers.dovecot import Dovecot, RefusedError, User
 from tests.servers.proxy import Proxy
 from tests.servers.pymap import Mail, Pymap
@@ -59,6 +62,15 @@ def trust(authority: Authority) -> ssl.SSLContext:
 def hang_up(client: IMAPClient) -> None:
     with contextlib.suppress(OSError):
         client.shutdown()
+
+
+def nobody_listens(port: int) -> bool:
+    """Whether the port is free; found without connecting, which keeps a Cyrus that is ending from its end."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 class TestDovecot:
@@ -182,11 +194,87 @@ class TestDovecot:
         assert child.returncode == -signal.SIGKILL, child.stderr
         directory, port = child.stdout.split()
         dovecots.remove(Path(directory))
-        deadline = time.monotonic() + 10
-        with pytest.raises(ConnectionRefusedError):
-            while time.monotonic() < deadline:
-                socket.create_connection(("127.0.0.1", int(port))).close()
-                time.sleep(0.02)
+        until(lambda: nobody_listens(int(port)))
+
+
+class TestCyrus:
+    def test_delivers_over_tls_what_was_saved(
+        self, cyrus_mailbox: CyrusUser, trust: ssl.SSLContext, connect: Client
+    ) -> None:
+        uid = cyrus_mailbox.save(HELLO, date=NOON, flags=["\\Seen", "$Label1"])
+        client = connect(cyrus_mailbox.server.tls_port, cyrus_mailbox.name, trust)
+        client.select_folder("INBOX", readonly=True)
+        (found,) = client.fetch([uid], ["FLAGS", "INTERNALDATE", "EMAILID", "BODY.PEEK[]"]).values()
+        assert found[b"BODY[]"] == HELLO
+        assert found[b"INTERNALDATE"] == NOON
+        assert set(found[b"FLAGS"]) - {b"\\Recent"} == {b"\\Seen", b"$Label1"}
+        assert found[b"EMAILID"]
+
+    def test_speaks_starttls_and_has_no_notify(
+        self, cyrus_mailbox: CyrusUser, trust: ssl.SSLContext, connect: Client
+    ) -> None:
+        client = connect(cyrus_mailbox.server.port, None)
+        client.starttls(trust)
+        client.login(cyrus_mailbox.name, "secret")
+        assert client.has_capability("OBJECTID") and client.has_capability("IDLE")
+        assert not client.has_capability("NOTIFY")
+
+    def test_refuses_a_wrong_password_at_once(self, cyrus_mailbox: CyrusUser, connect: Client) -> None:
+        started = time.monotonic()
+        with pytest.raises(LoginError):
+            connect(cyrus_mailbox.server.port, None).login(cyrus_mailbox.name, "wrong")
+        assert time.monotonic() - started < 1
+
+    def test_gives_each_test_a_user_of_its_own(self, cyrus: Cyrus, cyrus_mailbox: CyrusUser) -> None:
+        cyrus_mailbox.save(HELLO)
+        assert cyrus.new_user().uids() == []
+
+    def test_flags_moves_and_expunges(self, cyrus_mailbox: CyrusUser) -> None:
+        for _ in range(4):
+            cyrus_mailbox.save(HELLO)
+        cyrus_mailbox.create("Archive")
+        cyrus_mailbox.move("INBOX", "1", "Archive")
+        cyrus_mailbox.expunge("INBOX", "3")
+        cyrus_mailbox.add_flags("INBOX", "2,4", "\\Seen")
+        cyrus_mailbox.remove_flags("INBOX", "2", "\\Seen")
+        assert cyrus_mailbox.uids() == [2, 4]
+        assert cyrus_mailbox.uids("Archive") == [1]
+        assert cyrus_mailbox.status()["unseen"] == 1
+
+    def test_makes_renames_and_deletes_folders(self, cyrus_mailbox: CyrusUser) -> None:
+        cyrus_mailbox.create("Entwürfe & mehr", "Entwürfe & mehr/日本", "Old")
+        cyrus_mailbox.save(HELLO, "Entwürfe & mehr/日本")
+        cyrus_mailbox.rename("Entwürfe & mehr", "下書き")
+        cyrus_mailbox.delete("Old")
+        assert cyrus_mailbox.uids("下書き/日本") == [1]
+        assert len(cyrus_mailbox.folders()) == 3
+
+    def test_a_folder_made_again_has_another_uidvalidity(self, cyrus_mailbox: CyrusUser) -> None:
+        cyrus_mailbox.create("Work")
+        before = cyrus_mailbox.status("Work")["uidvalidity"]
+        cyrus_mailbox.delete("Work")
+        cyrus_mailbox.create("Work")
+        assert cyrus_mailbox.status("Work")["uidvalidity"] > before
+
+    def test_refuses_what_is_no_message(self, cyrus_mailbox: CyrusUser) -> None:
+        with pytest.raises(RefusedError, match="NUL"):
+            cyrus_mailbox.save(b"Subject: x\r\n\r\n\0\r\n")
+
+    def test_dies_with_the_process_that_started_it(self, cyrus: Cyrus) -> None:
+        program = (
+            "from tests.servers import cyrus; from tests.servers.tls import Certificate\n"
+            "import os, pathlib, signal, sys\n"
+            "server = cyrus.start(Certificate(*map(pathlib.Path, sys.argv[1:]), ''))\n"
+            "print(server.directory, server.port, flush=True)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        paths = map(str, (cyrus.certificate.certificate, cyrus.certificate.key))
+        arguments = [sys.executable, "-c", program, *paths]
+        child = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert child.returncode == -signal.SIGKILL, child.stderr
+        directory, port = child.stdout.split()
+        until(lambda: nobody_listens(int(port)))
+        dovecots.remove(Path(directory))
 
 
 class TestPymap:
