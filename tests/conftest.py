@@ -17,6 +17,8 @@ from tests.servers.pymap import Mail, Pymap
 from tests.servers.scripted import ScriptedServer
 from tests.servers.tls import Authority, Certificate
 
+AnyUser = dovecots.User | cyruses.User
+
 # Servers and disks are slow at times: a deadline for each example would only find that out.
 settings.register_profile("quick", deadline=None)
 settings.register_profile("soak", deadline=None, max_examples=1000)
@@ -97,6 +99,14 @@ def cyrus(certificate: Certificate) -> Iterator[cyruses.Cyrus]:
 def cyrus_mailbox(cyrus: cyruses.Cyrus) -> cyruses.User:
     """A new user with an empty INBOX on the common Cyrus."""
     return cyrus.new_user()
+
+
+@pytest.fixture(params=["dovecot", "cyrus"])
+def any_mailbox(request: pytest.FixtureRequest) -> AnyUser:
+    """A new, empty user on a real server; the test runs once with each of them."""
+    server = request.getfixturevalue(request.param)
+    assert isinstance(server, dovecots.Dovecot | cyruses.Cyrus)
+    return server.new_user()
 
 
 def missing(what: str) -> NoReturn:

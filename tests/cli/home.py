@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from archiver.cli import main
-from tests.servers.dovecot import User
+from tests.conftest import AnyUser
 
 PROGRAM = str(Path(sys.executable).parent / "archiver")
 PASSWORD = "s3cr3t-Pa55"
@@ -84,8 +84,8 @@ class Home:
         self.settings["accounts"][name] = {"imap": server, **others}
         self.write()
 
-    def mailbox(self, user: User, name: str = "work", **more: Any) -> None:
-        """Add an account for a user of the tests' Dovecot."""
+    def mailbox(self, user: AnyUser, name: str = "work", **more: Any) -> None:
+        """Add an account for a user of one of the tests' servers."""
         self.account(name, user.server.port, user.name, **{"password": user.password, **more})
 
     def smtp(self, port: int, name: str = "relay", **more: Any) -> None:

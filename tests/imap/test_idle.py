@@ -1,4 +1,4 @@
-"""Hearing of changes: IDLE and NOTIFY on Dovecot, and on servers that repeat, refuse, fall silent and die."""
+"""Hearing of changes: IDLE and NOTIFY on real servers, and on ones that repeat, refuse, fall silent, die."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from archiver.errors import ConnectionLostError, FolderError, UnavailableError
 from archiver.imap import Connection, Mailbox
 from archiver.imap import idle as module
 from archiver.imap.idle import Heard, Idle, Listening, Notify, wait
+from tests.conftest import AnyUser
 from tests.imap.conftest import PASSWORD, Connect, ServerFor, log_in, server_for
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.honest import Command
@@ -69,13 +70,17 @@ def notifying(scripted: Scripted) -> tuple[ScriptedServer, Idling]:
     return server, Idling(server, "NOTIFY")
 
 
-class TestIdleOnDovecot:
+class TestIdleOnRealServers:
+    @pytest.fixture
+    def mailbox(self, any_mailbox: AnyUser) -> AnyUser:
+        return any_mailbox
+
     @pytest.fixture(params=["none", "tls"])
-    def connection(self, request: pytest.FixtureRequest, mailbox: User, log_in: Connect) -> Connection:
+    def connection(self, request: pytest.FixtureRequest, mailbox: AnyUser, log_in: Connect) -> Connection:
         changes = {"security": "tls", "port": mailbox.server.tls_port} if request.param == "tls" else {}
         return log_in(mailbox.server, user=mailbox.name, password=PASSWORD, **changes)
 
-    def test_arrivals_flags_and_deletions(self, mailbox: User, connection: Connection, wake: int) -> None:
+    def test_arrivals_flags_and_deletions(self, mailbox: AnyUser, connection: Connection, wake: int) -> None:
         mailbox.save(MAIL)
         connection.list_folders()
         idle = connection.idle(INBOX)
@@ -86,13 +91,14 @@ class TestIdleOnDovecot:
         mailbox.expunge("INBOX", "1")
         assert set(hears(idle, wake)) == {OTHER}
         mailbox.save(MAIL)
-        assert ARRIVED in hears(idle, wake)
+        while ARRIVED not in (heard := hears(idle, wake)):
+            assert heard  # of the deletion still, which some tell in two parts
 
-    def test_it_lets_go(self, mailbox: User, connection: Connection) -> None:
+    def test_it_lets_go(self, mailbox: AnyUser, connection: Connection) -> None:
         connection.idle(INBOX).end()
         assert [m.name for m in connection.list_folders()] == ["INBOX"]
 
-    def test_renewed_again_and_again(self, mailbox: User, connection: Connection, wake: int) -> None:
+    def test_renewed_again_and_again(self, mailbox: AnyUser, connection: Connection, wake: int) -> None:
         idle = connection.idle(INBOX, renew=0.05)
         assert hears(idle, wake, 0.5) == []
         mailbox.save(MAIL)

@@ -15,6 +15,7 @@ from archiver.imap import Connection, connect
 from archiver.pull import AccountReport, FolderReport, filing, pull
 from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
+from tests.conftest import AnyUser
 from tests.imap.conftest import PASSWORD, Connect, Listening, ServerFor, log_in, server_for
 from tests.servers.dovecot import User
 from tests.servers.scripted import ScriptedServer
@@ -104,6 +105,12 @@ def archive_of(tmp_path: Path, server_for: ServerFor) -> ArchiveOf:
 def dovecot_archive(mailbox: User, archive_of: ArchiveOf) -> Archive:
     """An archive of `mailbox`."""
     return archive_of(mailbox.server, user=mailbox.name)
+
+
+@pytest.fixture
+def server_archive(any_mailbox: AnyUser, archive_of: ArchiveOf) -> Archive:
+    """An archive of `any_mailbox`."""
+    return archive_of(any_mailbox.server, user=any_mailbox.name)
 
 
 @contextmanager

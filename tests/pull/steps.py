@@ -13,6 +13,7 @@ from archiver.store.ledger import Ledger
 from archiver.store.rebuild import rebuild
 from archiver.store.records import Spot
 from archiver.verify import verify
+from tests.conftest import AnyUser
 from tests.pull import checks
 from tests.pull.conftest import Archive, mail
 from tests.servers.dovecot import Dovecot, User
@@ -22,8 +23,8 @@ Messages = dict[tuple[str, int], bytes]
 NOON = datetime(2021, 3, 4, 12, 0, 5, tzinfo=UTC)
 
 
-def delivered(mailbox: User, *numbers: int, folder: str = "INBOX") -> Messages:
-    """Messages put into a folder of Dovecot's."""
+def delivered(mailbox: AnyUser, *numbers: int, folder: str = "INBOX") -> Messages:
+    """Messages put into a folder of a real server's."""
     return {(folder, mailbox.save(mail(number), folder, date=NOON)): mail(number) for number in numbers}
 
 

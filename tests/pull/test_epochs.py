@@ -5,6 +5,7 @@ import pytest
 from archiver.errors import ConnectionLostError
 from archiver.store.layout import read_folder_file
 from archiver.store.ledger import Ledger
+from tests.conftest import AnyUser
 from tests.pull import checks
 from tests.pull.conftest import Archive, ArchiveOf, Scripted, mail, only
 from tests.pull.steps import delivered, facts, fetches, loaded, lose_ledger, mended
@@ -68,19 +69,19 @@ class TestEpochs:
         assert len(after) == 3
         assert dovecot_archive.sync().folders == []
 
-    def test_a_folder_deleted_and_made_again_on_dovecot(
-        self, mailbox: User, dovecot_archive: Archive
+    def test_a_folder_deleted_and_made_again_on_real_servers(
+        self, any_mailbox: AnyUser, server_archive: Archive
     ) -> None:
-        mailbox.create("Work")
-        delivered(mailbox, 1, 2, 3, folder="Work")
-        dovecot_archive.sync()
-        mailbox.delete("Work")
-        mailbox.create("Work")
-        messages = delivered(mailbox, 3, 4, folder="Work")
-        dovecot_archive.sync()
-        checks.converged(dovecot_archive.root, messages)
-        checks.readable(dovecot_archive.root, *(mail(n) for n in (1, 2, 3, 4)))
-        assert len(checks.files(dovecot_archive.root)) == 4
+        any_mailbox.create("Work")
+        delivered(any_mailbox, 1, 2, 3, folder="Work")
+        server_archive.sync()
+        any_mailbox.delete("Work")
+        any_mailbox.create("Work")
+        messages = delivered(any_mailbox, 3, 4, folder="Work")
+        server_archive.sync()
+        checks.converged(server_archive.root, messages)
+        checks.readable(server_archive.root, *(mail(n) for n in (1, 2, 3, 4)))
+        assert len(checks.files(server_archive.root)) == 4
 
     def test_renumbered_under_the_same_uidvalidity_on_dovecot(
         self, mailbox: User, dovecot_archive: Archive

@@ -5,25 +5,25 @@ from pathlib import Path
 from archiver.store.layout import read_folder_file
 from archiver.store.ledger import Ledger
 from archiver.store.records import Folder
+from tests.conftest import AnyUser
 from tests.pull import checks
 from tests.pull.conftest import Archive, mail
 from tests.pull.steps import Messages, delivered, fetches, lose_ledger
-from tests.servers.dovecot import User
 from tests.servers.fake import FakeServer
 
 
 class TestFolderNames:
-    def test_of_every_script_on_dovecot(self, mailbox: User, dovecot_archive: Archive) -> None:
+    def test_of_every_script_on_real_servers(self, any_mailbox: AnyUser, server_archive: Archive) -> None:
         names = ["Projekte/Küche", "仕事/会議", "Архив/2024", "R&D", "007", "Ελλάδα"]
-        mailbox.create(*names)
+        any_mailbox.create(*names)
         messages: Messages = {}
         for number, name in enumerate(names):
-            messages |= delivered(mailbox, number, folder=name)
-        dovecot_archive.sync()
-        checks.converged(dovecot_archive.root, messages)
-        assert dovecot_archive.sync().folders == []
+            messages |= delivered(any_mailbox, number, folder=name)
+        server_archive.sync()
+        checks.converged(server_archive.root, messages)
+        assert server_archive.sync().folders == []
         for name in names:
-            described = read_folder_file(str(dovecot_archive.mail / name))
+            described = read_folder_file(str(server_archive.mail / name))
             assert described is not None
             assert described.name == name
 

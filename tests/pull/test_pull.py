@@ -11,10 +11,10 @@ from archiver.config import Folders
 from archiver.errors import ConnectionLostError, NotFoundError, UnavailableError
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
+from tests.conftest import AnyUser
 from tests.pull import checks
 from tests.pull.conftest import HOUR, Archive, ArchiveOf, Scripted, mail, only
 from tests.pull.steps import delivered, fetches, loaded
-from tests.servers.dovecot import User
 from tests.servers.fake import EPOCH, FakeServer
 from tests.servers.honest import Command
 from tests.servers.pymap import Mail, Pymap
@@ -22,15 +22,15 @@ from tests.servers.scripted import ScriptedServer, reply
 
 
 class TestNewMail:
-    def test_from_dovecot(self, mailbox: User, dovecot_archive: Archive) -> None:
-        messages = delivered(mailbox, 1, 2)
-        report = only(dovecot_archive.sync())
+    def test_from_real_servers(self, any_mailbox: AnyUser, server_archive: Archive) -> None:
+        messages = delivered(any_mailbox, 1, 2)
+        report = only(server_archive.sync())
         assert (report.stored, report.documents, report.new_epoch) == (2, 2, False)
         assert report.bytes == 2 * len(mail(1))
-        checks.converged(dovecot_archive.root, messages)
-        messages |= delivered(mailbox, 3)
-        assert only(dovecot_archive.sync()).stored == 1
-        checks.converged(dovecot_archive.root, messages)
+        checks.converged(server_archive.root, messages)
+        messages |= delivered(any_mailbox, 3)
+        assert only(server_archive.sync()).stored == 1
+        checks.converged(server_archive.root, messages)
 
     def test_from_pymap(self, start_pymap: Callable[..., Pymap], archive_of: ArchiveOf) -> None:
         server = start_pymap({"INBOX": [Mail(mail(1))], "Lists/dev": [Mail(mail(2), ["\\Seen"])]})
@@ -126,14 +126,14 @@ class TestNewMail:
 
 
 class TestNothingChangesOnTheServer:
-    def test_dovecot_notices_nothing(self, mailbox: User, dovecot_archive: Archive) -> None:
-        delivered(mailbox, 1, 2)
-        before = mailbox.status()
-        dovecot_archive.sync()
-        mailbox.add_flags("INBOX", "1", "\\Flagged")
-        between = mailbox.status()
-        dovecot_archive.sync()
-        assert mailbox.status() == between
+    def test_real_servers_notice_nothing(self, any_mailbox: AnyUser, server_archive: Archive) -> None:
+        delivered(any_mailbox, 1, 2)
+        before = any_mailbox.status()
+        server_archive.sync()
+        any_mailbox.add_flags("INBOX", "1", "\\Flagged")
+        between = any_mailbox.status()
+        server_archive.sync()
+        assert any_mailbox.status() == between
         assert (before["unseen"], between["unseen"]) == (2, 2)
 
     def test_only_reading_commands_are_sent(self, scripted: Scripted, archive_of: ArchiveOf) -> None:
@@ -161,17 +161,17 @@ class TestFlags:
     def flags_of(self, archive: Archive) -> list[str]:
         return [flags for _, flags in sorted(checks.flags(archive.root).items())]
 
-    def test_on_dovecot(self, mailbox: User, dovecot_archive: Archive) -> None:
-        messages = delivered(mailbox, 1, 2)
-        dovecot_archive.sync()
-        mailbox.add_flags("INBOX", "1", "\\Seen", "\\Answered", "$Later")
-        report = only(dovecot_archive.sync())
+    def test_on_real_servers(self, any_mailbox: AnyUser, server_archive: Archive) -> None:
+        messages = delivered(any_mailbox, 1, 2)
+        server_archive.sync()
+        any_mailbox.add_flags("INBOX", "1", "\\Seen", "\\Answered", "$Later")
+        report = only(server_archive.sync())
         assert (report.stored, report.flags) == (0, 1)
-        assert self.flags_of(dovecot_archive) == ["RS", ""]
-        mailbox.remove_flags("INBOX", "1", "\\Answered")
-        dovecot_archive.sync()
-        assert self.flags_of(dovecot_archive) == ["S", ""]
-        checks.converged(dovecot_archive.root, messages)
+        assert self.flags_of(server_archive) == ["RS", ""]
+        any_mailbox.remove_flags("INBOX", "1", "\\Answered")
+        server_archive.sync()
+        assert self.flags_of(server_archive) == ["S", ""]
+        checks.converged(server_archive.root, messages)
 
     def test_with_condstore_only_what_changed_is_listed(self, archive: Archive) -> None:
         server = loaded(1, 2, 3)
@@ -239,18 +239,18 @@ class TestGone:
     def gone(self, archive: Archive) -> set[tuple[str, int]]:
         return {(spot.folder, spot.uid) for spot in checks.spots(archive.root) if spot.gone}
 
-    def test_expunged_on_dovecot(self, mailbox: User, dovecot_archive: Archive) -> None:
-        messages = delivered(mailbox, 1, 2, 3)
-        dovecot_archive.sync()
-        mailbox.expunge("INBOX", "2")
-        assert only(dovecot_archive.sync()).gone == 1
+    def test_expunged_on_real_servers(self, any_mailbox: AnyUser, server_archive: Archive) -> None:
+        messages = delivered(any_mailbox, 1, 2, 3)
+        server_archive.sync()
+        any_mailbox.expunge("INBOX", "2")
+        assert only(server_archive.sync()).gone == 1
         lost = messages.pop(("INBOX", 2))
-        checks.converged(dovecot_archive.root, messages)
-        checks.readable(dovecot_archive.root, lost)
-        assert self.gone(dovecot_archive) == {("INBOX", 2)}
-        with Ledger(dovecot_archive.root) as ledger:
+        checks.converged(server_archive.root, messages)
+        checks.readable(server_archive.root, lost)
+        assert self.gone(server_archive) == {("INBOX", 2)}
+        with Ledger(server_archive.root) as ledger:
             assert ledger.keys("gone > 0") == {key_of(lost)}
-        assert dovecot_archive.sync().folders == []
+        assert server_archive.sync().folders == []
 
     @pytest.mark.parametrize("condstore", [True, False])
     def test_expunged_and_arrived_at_once(self, archive: Archive, condstore: bool) -> None:
@@ -262,16 +262,16 @@ class TestGone:
         assert (report.stored, report.gone) == (1, 1)
         checks.converged(archive.root, server.messages())
 
-    def test_moved_on_dovecot(self, mailbox: User, dovecot_archive: Archive) -> None:
-        messages = delivered(mailbox, 1, 2)
-        dovecot_archive.sync()
-        mailbox.create("Archive/2021")
-        mailbox.move("INBOX", "1", "Archive/2021")
-        report = dovecot_archive.sync()
+    def test_moved_on_real_servers(self, any_mailbox: AnyUser, server_archive: Archive) -> None:
+        messages = delivered(any_mailbox, 1, 2)
+        server_archive.sync()
+        any_mailbox.create("Archive/2021")
+        any_mailbox.move("INBOX", "1", "Archive/2021")
+        report = server_archive.sync()
         assert (report.total("gone"), report.total("linked"), report.total("documents")) == (1, 1, 0)
         messages["Archive/2021", 1] = messages.pop(("INBOX", 1))
-        checks.converged(dovecot_archive.root, messages)
-        old, new = (path for path in checks.files(dovecot_archive.root) if path.name.endswith(",U=1:2,"))
+        checks.converged(server_archive.root, messages)
+        old, new = (path for path in checks.files(server_archive.root) if path.name.endswith(",U=1:2,"))
         assert old.samefile(new)
 
     def test_duplicates_in_one_folder_are_one_file_with_two_names(self, archive: Archive) -> None:
@@ -302,16 +302,16 @@ class TestGone:
         (found,) = (Path(f) for f in checks.files(archive.root) if "Other" in str(f))
         assert found.read_bytes() == mail(1).replace(b"\r\n", b"\n")
 
-    def test_a_deleted_folder_on_dovecot(self, mailbox: User, dovecot_archive: Archive) -> None:
-        mailbox.create("Old")
-        messages = delivered(mailbox, 1) | delivered(mailbox, 2, folder="Old")
-        dovecot_archive.sync()
-        mailbox.delete("Old")
-        dovecot_archive.sync()
+    def test_a_deleted_folder_on_real_servers(self, any_mailbox: AnyUser, server_archive: Archive) -> None:
+        any_mailbox.create("Old")
+        messages = delivered(any_mailbox, 1) | delivered(any_mailbox, 2, folder="Old")
+        server_archive.sync()
+        any_mailbox.delete("Old")
+        server_archive.sync()
         lost = messages.pop(("Old", 1))
-        assert self.gone(dovecot_archive) == {("Old", 1)}
-        checks.converged(dovecot_archive.root, messages)
-        checks.readable(dovecot_archive.root, lost)
+        assert self.gone(server_archive) == {("Old", 1)}
+        checks.converged(server_archive.root, messages)
+        checks.readable(server_archive.root, lost)
 
     def test_a_folder_that_is_there_again(self, archive: Archive) -> None:
         server = loaded(1)
@@ -325,14 +325,14 @@ class TestGone:
         archive.pull(server.connect())
         checks.converged(archive.root, server.messages())
 
-    def test_a_renamed_folder_on_dovecot(self, mailbox: User, dovecot_archive: Archive) -> None:
-        mailbox.create("Old/Näme")
-        delivered(mailbox, 1, 2, folder="Old/Näme")
-        dovecot_archive.sync()
-        mailbox.rename("Old/Näme", "New")
-        report = dovecot_archive.sync()
+    def test_a_renamed_folder_on_real_servers(self, any_mailbox: AnyUser, server_archive: Archive) -> None:
+        any_mailbox.create("Old/Näme")
+        delivered(any_mailbox, 1, 2, folder="Old/Näme")
+        server_archive.sync()
+        any_mailbox.rename("Old/Näme", "New")
+        report = server_archive.sync()
         assert (report.total("stored"), report.total("linked")) == (2, 2)
-        checks.converged(dovecot_archive.root, {("New", 1): mail(1), ("New", 2): mail(2)})
+        checks.converged(server_archive.root, {("New", 1): mail(1), ("New", 2): mail(2)})
 
     def test_a_server_that_shows_fewer_than_it_counts(self, archive: Archive) -> None:
         """Row 4, Yahoo; what it does not show is not gone."""

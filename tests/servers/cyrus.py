@@ -324,6 +324,7 @@ altnamespace: yes
 autocreate_post: yes
 autocreate_quota: 0
 conversations: yes
+munge8bit: no
 idlesocket: @DIRECTORY@/conf/socket/idle
 failedloginpause: 0
 sasl_pwcheck_method: auxprop
