@@ -16,7 +16,7 @@ from archiver.config.structs import is_loopback
 from archiver.errors import FolderError, LoginError, ServerError
 from archiver.imap import listing
 from archiver.imap.errors import translate
-from archiver.imap.exchange import Exchange
+from archiver.imap.exchange import MOST_MESSAGES, Bounds, Exchange
 from archiver.imap.fetch import fetch, listed_in, vanished_in
 from archiver.imap.idle import RENEW, Idle, Notify
 from archiver.imap.login import introduce, log_in, secure
@@ -59,19 +59,12 @@ def connect(server: ImapServer, credential: Callable[[], str]) -> Iterator[Conne
 
 @contextmanager
 def _logged_in(server: ImapServer, credential: Callable[[], str]) -> Iterator[Connection]:
-    import imapclient
+    from archiver.imap.greeting import meet
 
     name = f"{server.host}:{server.port}"
     with translate(name):
-        timeout = imapclient.SocketTimeout(connect=server.connect_timeout, read=server.read_timeout)
         context = None if server.security == "none" else trust.context(server)
-        client = imapclient.IMAPClient(
-            server.host.strip("[]"),  # around an address of IPv6
-            server.port,
-            ssl=server.security == "tls",
-            ssl_context=context,
-            timeout=timeout,
-        )
+        client = meet(server, context)
     try:
         with translate(name):
             secure(client, server, context)
@@ -107,6 +100,7 @@ class Connection:
         self.identity = identity
         self.tells_changes = False
         self._statuses: dict[str, Status] = {}
+        self._exists = 0
         self.may_compress = False
         self._labels = label_item(capabilities)
         self._naming = naming_items(capabilities)
@@ -135,20 +129,20 @@ class Connection:
         if self.has("QRESYNC") and not self._labels:  # what it tells with EXAMINE has no labels
             commands.insert(0, b"ENABLE QRESYNC")
         found: dict[str, Mailbox] = {}
-        foreign: tuple[str, ...] = ()
+        foreign: set[str] = set()
         with translate(self._exchange.server):
             for tag in self._exchange.send_all(commands):
                 for line in self._exchange.answer(tag):
                     self.tells_changes |= (
                         line.text[:10].upper() == b"* ENABLED " and b"QRESYNC" in line.text.upper()
                     )
-                    foreign += listing.foreign_prefixes(line)
+                    foreign.update(listing.foreign_prefixes(line))
                     if mailbox := listing.mailbox(line):
                         found[mailbox.raw] = mailbox
                     elif name := listing.status_name(line):
                         self._statuses[name] = _status_in(line)
             self._exchange.insist(line)
-        return [m for m in found.values() if not m.raw.startswith(foreign)]
+        return [m for m in found.values() if not m.raw.startswith(tuple(foreign))]
 
     def _list_options(self) -> bytes:
         options = []
@@ -208,10 +202,13 @@ class Connection:
         exists = 0
         changed: list[Listed] = []
         vanished: list[tuple[int, int]] = []
+        bounds = Bounds()
         with translate(self._exchange.server):
-            for line in self._exchange.ask(b"EXAMINE %b%b" % (quoted(mailbox.raw), option)):
+            for line in self._exchange.ask(b"EXAMINE %b%b" % (quoted(mailbox.raw), option), bounds=bounds):
                 if match := _EXISTS.match(line.text):
-                    exists = checked(match[1], MAX_NUMBER, "EXISTS {}")
+                    self._exists = exists = checked(match[1], MAX_NUMBER, "EXISTS {}")
+                    # The first word counts: one that grows with every line would set no bounds.
+                    bounds.messages = bounds.messages or exists
                 elif listed := listed_in(line):
                     changed.append(listed)
                 vanished += vanished_in(line)
@@ -219,6 +216,11 @@ class Connection:
             if not self._exchange.ok(line):
                 self._exchange.go_on_after(line)
                 raise FolderError(f"cannot be opened: {self._exchange.words(line)}", folder=mailbox.name)
+        if exists > MOST_MESSAGES:
+            raise FolderError(
+                f"the server counts {exists:,} messages; up to {MOST_MESSAGES:,} can be compared",
+                folder=mailbox.name,
+            )
         same = known is not None and codes.get(b"UIDVALIDITY") == known[0]
         return Selected(
             exists,
@@ -253,7 +255,8 @@ class Connection:
     def _list(self, uids: bytes, changed: bytes, named: bool) -> Iterator[Listed]:
         extra = self._labels + (self._naming if named else b"")
         with translate(self._exchange.server):
-            for line in self._exchange.ask(b"UID FETCH %b (UID FLAGS%b)%b" % (uids, extra, changed)):
+            command = b"UID FETCH %b (UID FLAGS%b)%b" % (uids, extra, changed)
+            for line in self._exchange.ask(command, bounds=Bounds(self._exists)):
                 if listed := listed_in(line):
                     yield listed
             if extra:

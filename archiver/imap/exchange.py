@@ -5,10 +5,48 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+from archiver.errors import ProtocolError
 from archiver.imap.errors import bye, refusal, stops_all
 from archiver.imap.stream import Stream
 from archiver.imap.types import Receive
 from archiver.imap.wire import Line, read_line
+
+# What there may be in an answer besides messages: the list of a hundred thousand folders is less.
+_MOST_LINES = 200_000
+_MOST_BYTES = 64 << 20
+# A line of flags; servers repeat some when flags change meanwhile.
+_LINES_A_MESSAGE = 2
+_BYTES_A_MESSAGE = 1000
+# No mailbox known to us has a tenth of it.
+MOST_MESSAGES = 20_000_000
+
+
+class Bounds:
+    """How much one answer may be, so that one without end has an end.
+
+    `messages` are those it may tell of, one by one, as far as the server counted them. With `bodies`
+    literals are whole messages, which are not kept here and do not count.
+    """
+
+    def __init__(self, messages: int = 0, *, bodies: bool = False) -> None:
+        self.messages = messages
+        self._bodies = bodies
+        self._lines = 0
+        self._bytes = 0
+
+    def count(self, line: Line) -> None:
+        """ProtocolError when there was too much with this line."""
+        self._lines += 1
+        self._bytes += len(line.text) if self._bodies else line.size
+        if self._lines > _MOST_LINES or self._bytes > _MOST_BYTES:
+            messages = min(self.messages, MOST_MESSAGES)
+            _insist(self._lines, _MOST_LINES + messages * _LINES_A_MESSAGE, "lines")
+            _insist(self._bytes, _MOST_BYTES + messages * _BYTES_A_MESSAGE, "bytes")
+
+
+def _insist(said: int, most: int, what: str) -> None:
+    if said > most:
+        raise ProtocolError(f"the server says more than {most:,} {what} in one answer")
 
 
 class Exchange:
@@ -51,11 +89,15 @@ class Exchange:
         if self.ok(line):
             self.stream.compress()
 
-    def answer(self, tag: bytes, receive: Receive | None = None) -> Iterator[Line]:
+    def answer(
+        self, tag: bytes, receive: Receive | None = None, bounds: Bounds | None = None
+    ) -> Iterator[Line]:
         """Lines up to and with the tagged one; large literals go to `receive`."""
         end = tag + b" "
+        bounds = bounds or Bounds()
         while True:
             line = read_line(self.stream, receive)
+            bounds.count(line)
             if line.text.startswith(end):
                 self._end()
                 yield line
@@ -70,9 +112,11 @@ class Exchange:
             self.round_trip = min(self.round_trip, time.monotonic() - self._sent)
             self._sent = None
 
-    def ask(self, command: bytes, receive: Receive | None = None) -> Iterator[Line]:
+    def ask(
+        self, command: bytes, receive: Receive | None = None, bounds: Bounds | None = None
+    ) -> Iterator[Line]:
         """Send a command; the lines of its answer."""
-        yield from self.answer(self.send(command), receive)
+        yield from self.answer(self.send(command), receive, bounds)
 
     def ok(self, tagged: Line) -> bool:
         return tagged.text.split(None, 2)[1][:2].upper() == b"OK"

@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
-from archiver.imap.exchange import Exchange
+from archiver.errors import ProtocolError
+from archiver.imap.exchange import Bounds, Exchange
 from archiver.imap.objects import content_name, labels_of
 from archiver.imap.types import Failed, Fetched, Listed, Receive, Spooled
 from archiver.imap.wire import (
@@ -32,6 +33,9 @@ _FIRST_GUESS = 1 << 15
 # A line slower than this (bytes a second) gains by compression; a faster one waits for the server's deflate.
 _WORTH_COMPRESSING = 10 << 20
 _ENOUGH_TO_JUDGE = 1 << 20
+# What may wait at once for the rest of its message, and what may come that is no part of any.
+_MOST_HELD = 64 << 20
+_MOST_UNASKED = 64 << 20
 
 
 def fetch(
@@ -61,16 +65,16 @@ def fetch(
             asked.update(dict.fromkeys(batch))
             *earlier, last = exchange.send_all([_FETCH % part for part in uid_set(batch)])
             ahead += [*((tag, ()) for tag in earlier), (last, batch)]
-        parts = _Parts(asked)
         tag, batch = ahead.popleft()
-        for line in exchange.answer(tag, receive):
-            if message := parts.add(line):
+        with _Parts(asked) as parts:
+            for line in exchange.answer(tag, receive, Bounds(bodies=True)):
+                if message := parts.add(line):
+                    del asked[message.uid]
+                    pace.note(message.size)
+                    yield message
+            for message in parts.rest():
                 del asked[message.uid]
-                pace.note(message.size)
                 yield message
-        for message in parts.rest():
-            del asked[message.uid]
-            yield message
         exchange.go_on_after(line)
         if not exchange.ok(line):
             refused = exchange.words(line)
@@ -88,7 +92,7 @@ def _one_by_one(
 ) -> Iterator[Fetched | Failed]:
     there: dict[int, frozenset[str]] = {}
     for part in uid_set(uids):
-        for line in exchange.ask(b"UID FETCH %b (UID FLAGS)" % part):
+        for line in exchange.ask(b"UID FETCH %b (UID FLAGS)" % part, bounds=Bounds(len(uids))):
             if listed := listed_in(line):
                 there[listed.uid] = listed.flags
         exchange.insist(line)
@@ -97,13 +101,13 @@ def _one_by_one(
             continue
         found: Fetched | None = None
         wanted = {uid: None}
-        parts = _Parts(wanted, there[uid])
-        for line in exchange.ask(_FETCH % str(uid).encode(), receive):
-            if message := parts.add(line):
+        with _Parts(wanted, there[uid]) as parts:
+            for line in exchange.ask(_FETCH % str(uid).encode(), receive, Bounds(bodies=True)):
+                if message := parts.add(line):
+                    found = message
+                    wanted.clear()
+            for message in parts.rest():
                 found = message
-                wanted.clear()
-        for message in parts.rest():
-            found = message
         exchange.go_on_after(line)
         reason = "" if exchange.ok(line) else exchange.words(line)
         yield found or Failed(uid, reason or refused or "the server sends no content")
@@ -136,7 +140,10 @@ def _uid(digits: bytes) -> int:
 
 
 class _Parts:
-    """What the answers to one command say of each message: some servers send its items in several."""
+    """What the answers to one command say of each message: some servers send its items in several.
+
+    At the end of its context what is left of them is forgotten.
+    """
 
     def __init__(self, wanted: Mapping[int, None], flags: frozenset[str] | None = None) -> None:
         """`flags` are for messages that come without any; None: those are as good as missing."""
@@ -144,15 +151,23 @@ class _Parts:
         self._flags = flags
         self._items: dict[int, dict[bytes, bytes | None]] = {}
         self._spooled: dict[int, Spooled] = {}
+        self._held = 0
+        self._unasked = 0
+
+    def __enter__(self) -> _Parts:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for spooled in self._spooled.values():
+            _drop(spooled)
 
     def add(self, line: Line) -> Fetched | None:
         """The message that is whole with this line; an empty body is none (Exchange)."""
         items = fetch_items(line)
         uid = number(items, b"UID")
-        if line.spooled and not (items and uid in self._wanted and items.get(b"BODY[]") == b""):
-            _drop(line.spooled)  # nobody asked for it
-            return None
-        if not items or not uid or uid not in self._wanted:
+        wanted = items and uid in self._wanted and not (line.spooled and items.get(b"BODY[]") != b"")
+        if not items or not uid or not wanted:
+            self._pass_over(line)
             return None
         if line.spooled:
             _drop(self._spooled.get(uid))
@@ -163,15 +178,25 @@ class _Parts:
             self._items.pop(uid, None)
             return message
         self._items[uid] = items
+        self._held += line.size
+        if self._held > _MOST_HELD:
+            # It is asked for again, alone.
+            del self._items[uid]
+            _drop(self._spooled.pop(uid, None))
         return None
+
+    def _pass_over(self, line: Line) -> None:
+        """Nobody asked for it."""
+        _drop(line.spooled)
+        self._unasked += line.size + (line.spooled.size if line.spooled else 0)
+        if self._unasked > _MOST_UNASKED:
+            raise ProtocolError(f"the server sends more than {_MOST_UNASKED:,} bytes that nobody asked for")
 
     def rest(self) -> Iterator[Fetched]:
         """At the end of the answer: those that came without a date; what lacks more is dropped."""
         for uid, items in self._items.items():
             if (b"FLAGS" in items or self._flags is not None) and (message := self._message(uid, items)):
                 yield message
-        for spooled in self._spooled.values():
-            _drop(spooled)
 
     def _message(self, uid: int, items: dict[bytes, bytes | None]) -> Fetched | None:
         wire = self._spooled.pop(uid, None) or items.get(b"BODY[]")

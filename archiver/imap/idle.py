@@ -17,7 +17,7 @@ import msgspec
 from archiver.errors import ConnectionLostError, FolderError, ServerError
 from archiver.imap import listing
 from archiver.imap.errors import bye, translate
-from archiver.imap.exchange import Exchange
+from archiver.imap.exchange import Bounds, Exchange
 from archiver.imap.fetch import vanished_in
 from archiver.imap.types import Mailbox
 from archiver.imap.wire import Line, read_line
@@ -72,8 +72,11 @@ class Listening(ABC):
         with translate(self._exchange.server):
             self._exchange.stream.keep_alive(_PROBE)
             self._start()
+            bounds = Bounds()
             while not self._on:
-                self._hear(read_line(self._exchange.stream))
+                line = read_line(self._exchange.stream)
+                bounds.count(line)
+                self._hear(line)
 
     def heard(self) -> list[Heard]:
         """What was said since the last time; renews when that is due.
@@ -229,6 +232,7 @@ class Notify(Listening):
         self._wanted = list(_EVENTS if flags else _EVENTS[1:])
         self._starting = True
         self._uidnext: dict[str, int] = {}
+        self._names = Bounds()
 
     def _start(self) -> None:
         self._starting = True
@@ -259,16 +263,24 @@ class Notify(Listening):
                 raise FolderError("the server has too many changes for NOTIFY")
             self._start()
             return Heard(None, True)
-        if line.text[:7].upper() == b"* LIST ":
-            return Heard(None, True, listing.mailbox(line))
+        if mailbox := listing.mailbox(line):
+            self._meet(mailbox.raw, line)
+            return Heard(None, True, mailbox)
         raw = listing.status_name(line)
         if raw is None:
             return None
+        self._meet(raw, line)
         match = _UIDNEXT.search(line.text.rpartition(b"(")[2])
         uidnext = int(match[1]) if match else 0
-        before = self._uidnext.get(raw, 0)
+        before = self._uidnext[raw]
         self._uidnext[raw] = max(uidnext, before)
         return Heard(raw, uidnext > before)
+
+    def _meet(self, raw: str, line: Line) -> None:
+        """Keep a name; ProtocolError when that are too many."""
+        if raw not in self._uidnext:
+            self._uidnext[raw] = 0
+            self._names.count(line)
 
 
 def wait(listening: Sequence[Listening], seconds: float, wake: int) -> bool:

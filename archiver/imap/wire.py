@@ -65,6 +65,11 @@ class Line:
         self.literals = literals
         self.spooled = spooled
 
+    @property
+    def size(self) -> int:
+        """Bytes that are held."""
+        return len(self.text) + sum(map(len, self.literals))
+
 
 class Stream(Protocol):
     def readline(self) -> bytes: ...

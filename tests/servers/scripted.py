@@ -17,6 +17,7 @@ was answered.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import socket
 import ssl
@@ -99,6 +100,18 @@ def stall(after: int = 0) -> Action:
         session.send(session.honest(command)[:after])
         session.server.closing.wait()
         raise HangUpError
+
+    return act
+
+
+def endless(block: Callable[[int], bytes], first: bytes = b"") -> Action:
+    """`first`, then block(0), block(1), ... until the client hangs up."""
+
+    def act(session: Session, command: Command) -> bytes:
+        session.send(first)
+        for number in itertools.count():
+            session.send(block(number))
+        raise AssertionError
 
     return act
 
