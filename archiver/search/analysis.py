@@ -69,12 +69,18 @@ _MARKS = (
     "\U000116ab-\U000116b7\U0001182c-\U0001183a\U0001e2ae-\U0001e2ef\U0001e8d0-\U0001e94a"
 )
 
-_STROKES = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "ı": "i"})
+# What no normal form takes off, and the apostrophe that is a letter and is typed as one that is none.
+_STROKES = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "ı": "i", "\u02bc": "'"})
 
 _ascii_words = re.compile(f"[a-z0-9]{{1,{TERM_LIMIT}}}").findall
-# Written inside words but not part of them: soft hyphen, joiners, tatweel, variation selectors.
-_invisible = re.compile("[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+")
-_stroke = re.compile("[øđłħŧı]+")
+# Written inside words but not part of them: soft hyphen, joiners, tatweel, variation selectors. Or beside
+# words, as one sign that stands for letters or digits: ™, №, ½, ①.
+_invisible_or_apart = re.compile(
+    "[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+"
+    "|([\u00bc-\u00be\u20a8\u2100\u2101\u2105\u2106\u2116\u2120-\u2122\u213b\u2150-\u215f\u2189\u2460-\u24ff"
+    "\U0001f100-\U0001f1ff])"
+)
+_stroke = re.compile("[øđłħŧı\u02bc]+")
 
 # Marks in a row that count, as in stream-safe text (UAX #15): putting n of them in order takes n² steps.
 _MARK_LIMIT = 30
@@ -107,7 +113,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     # A mark may become two, so what is cut before normalising is not short yet.
-    text = _few_marks(normalize("NFKC", _few_marks(_invisible.sub("", text)))).casefold()
+    text = _invisible_or_apart.sub(lambda found: f" {found[1]} " if found[1] else "", text)
+    text = _few_marks(normalize("NFKC", _few_marks(text))).casefold()
     if text.isascii():
         return text
     text = normalize("NFC", _patterns()[2].sub("", normalize("NFD", text)))
