@@ -46,11 +46,12 @@ format: .venv/installed-dev ## put the code into the project's form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/installed ## pulling beside mbsync, push, searching beside notmuch, each once
+bench: .venv/installed ## pulling beside mbsync, push, searching beside notmuch, languages, each once
 	.ci/test-servers
 	.venv/bin/python -m bench.pull all --short
 	.venv/bin/python -m bench.push
 	.venv/bin/python -m bench.search
+	.venv/bin/python -m bench.languages
 
 soak: .venv/installed-dev ## the tests again, with many more rounds of kills and random histories
 	.ci/test-servers

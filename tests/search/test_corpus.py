@@ -19,6 +19,7 @@ from archiver.message import parse as parse_message
 from archiver.search.index import Document, Index, IndexState, document, open_index, prepare
 from archiver.search.query import parse
 from archiver.search.snippet import snippet, wanted
+from bench import languages
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
@@ -71,3 +72,14 @@ def test_every_message_is_found_by_its_own_words(name: str, tmp_path: Path) -> N
     asked = sum(own_words(text) is not None for each in documents for text in (each.subject, each.body))
     assert asked > len(documents)
     assert unfound(index, documents) == []
+
+
+def test_words_of_an_independent_decoder_find_their_message(tmp_path: Path) -> None:
+    if not languages.CORPUS.exists():
+        pytest.skip(f"NOT TESTED on real mail: {languages.CORPUS} is not there")
+    messages = languages.unpacked(languages.CORPUS)
+    archive, _ = languages.filled(tmp_path, list(messages.values()))
+    asked = [each for path, raw in messages.items() for each in languages.own(path, raw)]
+    missed = languages.missed(asked, lambda each: each.key in archive.search_keys(each.query))
+    assert len(asked) > 300
+    assert languages.least(asked, missed) >= languages.TARGET, [(each.path, each.query) for each in missed]
