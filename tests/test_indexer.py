@@ -103,6 +103,19 @@ class TestDrain:
         assert_equal(tree, index)
         assert set(found(tree, index, "folder:other subject:number")) == keys(range(6, 10))
 
+    def test_what_a_message_says_of_itself(self, tree: Tree, index: Index) -> None:
+        types = (
+            "text/plain",
+            "application/pkcs7-mime; smime-type=enveloped-data",
+            "multipart/signed; boundary=b",
+        )
+        wires = [b"Content-Type: %b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n" % type_.encode() for type_ in types]
+        tree.file(tree.folder(), wires)
+        feed(tree, index)
+        assert found(tree, index, "is:encrypted") == [key_of(wires[1])]
+        assert found(tree, index, "is:signed") == [key_of(wires[2])]
+        assert found(tree, index, "is:unread -is:signed -has:attachment") == [key_of(wires[0])]
+
     def test_nothing_at_all(self, tree: Tree, index: Index) -> None:
         assert feed(tree, index) == IndexReport()
         assert index.state() is None

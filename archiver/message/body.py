@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
+from archiver.message import protection
 from archiver.message.addresses import parse_addresses
 from archiver.message.cards import card_text
 from archiver.message.charset import readable
@@ -25,6 +28,9 @@ _REPORTS = frozenset(
     {"message/delivery-status", "message/disposition-notification", "message/feedback-report"}
 )
 _MARKUP = frozenset({"text/html", "text/enriched", "text/richtext", "application/xhtml+xml"})
+# What mailers sent before RFC 3156: text in armour, or signed text.
+_PGP = "application/pgp"
+_READABLE = frozenset({*_REPORTS, *_MARKUP, _PGP})
 _CARDS = frozenset({"text/calendar", "text/vcard", "text/x-vcard", "text/directory"})
 _UNREADABLE = frozenset({"text/rtf", "text/css", "text/javascript"})
 _SIGNATURES = frozenset(
@@ -37,36 +43,57 @@ _PLAIN, _HTML, _CARD = range(3)
 _Text = tuple[int, str]
 
 
-class _Reader:
-    """What has been found so far, and how many bytes of text may still be read."""
+class Body(msgspec.Struct, frozen=True):
+    """What was read; `protection` is of the message itself, not of messages inside it."""
 
-    __slots__ = ("attachments", "heading_room", "html", "room")
+    text: str
+    html: str
+    attachments: tuple[Attachment, ...]
+    protection: set[protection.Protection]
+
+
+class _Reader:
+    """What has been found so far, how many bytes of text may still be read, in how many messages we are."""
+
+    __slots__ = ("attachments", "heading_room", "html", "inside", "protection", "room")
 
     def __init__(self) -> None:
         self.attachments: list[Attachment] = []
         self.html = ""
+        self.protection: set[protection.Protection] = set()
         self.room = MAX_TEXT_BYTES
         self.heading_room = _MAX_HEADINGS
+        self.inside = 0
 
 
-def read_body(root: Part) -> tuple[str, str, tuple[Attachment, ...]]:
+def read_body(root: Part) -> Body:
     """Text, HTML and attachments. HTML is turned into text only where no plain text is beside it."""
     reader = _Reader()
     texts = _texts(reader, root, None)
     text = "\n".join([html_to_text(text) if kind == _HTML else text for kind, text in texts])
-    return text, reader.html, tuple(reader.attachments)
+    return Body(text, reader.html, tuple(reader.attachments), reader.protection)
 
 
 def _texts(reader: _Reader, part: Part, parent: Part | None) -> list[_Text]:
     if part.is_message:
-        reader.attachments.append(_attachment(part))
-        return [_heading(reader, part.children[0]), *_texts(reader, part.children[0], None)]
+        return _message_inside(reader, part)
+    if part.type in protection.TYPES and not reader.inside and (said := protection.by_structure(part)):
+        reader.protection.add(said)
     if not part.children:
         return _leaf(reader, part, parent)
     options = [_texts(reader, child, part) for child in part.children]
     if part.type == "multipart/alternative":
         return _chosen(options)
     return [text for option in options for text in option]
+
+
+def _message_inside(reader: _Reader, part: Part) -> list[_Text]:
+    reader.attachments.append(_attachment(part))
+    heading = _heading(reader, part.children[0])
+    reader.inside += 1
+    texts = _texts(reader, part.children[0], None)
+    reader.inside -= 1
+    return [heading, *texts]
 
 
 def _chosen(options: list[list[_Text]]) -> list[_Text]:
@@ -97,7 +124,7 @@ def _heading(reader: _Reader, message: Part) -> _Text:
 
 
 def _leaf(reader: _Reader, part: Part, parent: Part | None) -> list[_Text]:
-    readable_type = part.type.startswith("text/") or part.type in _REPORTS or part.type in _MARKUP
+    readable_type = part.type.startswith("text/") or part.type in _READABLE
     set_aside = part.disposition == "attachment" and parent is not None
     is_text = readable_type and not set_aside and part.type not in _UNREADABLE
     if _is_listed(part, parent, is_text):
@@ -136,6 +163,7 @@ def _text(reader: _Reader, part: Part) -> list[_Text]:
         html = readable(data, charset, hint=_meta_charset(data))
         if part.type == "text/html":
             reader.html = reader.html or html
+        _note_armour(reader, html, _HTML)
         return [(_HTML, html)]
     if part.type in _CARDS:
         return [(_CARD, card_text(readable(data, charset)))]
@@ -150,7 +178,13 @@ def _text(reader: _Reader, part: Part) -> list[_Text]:
     text = readable(data, charset)
     if part.params.get("format", "").lower() == "flowed" and " \n" in text:
         text = unflow(text, delete_space=part.params.get("delsp", "").lower() == "yes")
+    _note_armour(reader, text, _PLAIN)
     return [(_PLAIN, text)]
+
+
+def _note_armour(reader: _Reader, text: str, kind: int) -> None:
+    if not reader.inside and "-----BEGIN PGP " in text:
+        reader.protection |= protection.by_armour(html_to_text(text) if kind == _HTML else text)
 
 
 def _within_room(reader: _Reader, part: Part) -> bytes:

@@ -32,6 +32,7 @@ class Message(msgspec.Struct, frozen=True):
     Ids (`message_id`, `in_reply_to`, `references`, `list_id`) are without angle brackets. `date`
     is the Date header in Unix seconds, None when it does not parse. `text` is what a person
     would read; `html` is the first text/html part as it was sent: not cleaned, not safe to show.
+    `encrypted` and `signed` are what the message shows of itself (OpenPGP, S/MIME): nothing is verified.
     `headers` has every field, decoded and unfolded, in order.
     """
 
@@ -50,4 +51,6 @@ class Message(msgspec.Struct, frozen=True):
     text: str
     html: str
     attachments: tuple[Attachment, ...]
+    encrypted: bool
+    signed: bool
     headers: tuple[tuple[str, str], ...]

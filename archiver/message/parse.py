@@ -35,7 +35,7 @@ def parse(raw: bytes) -> Message:
             values.setdefault(key, []).append(value)
     first = {key: found[0] for key, found in values.items()}
     who = {key: parse_addresses(", ".join(values[key]), hint) for key in _ADDRESSES if key in values}
-    text, html, attachments = read_body(root)
+    body = read_body(root)
     return Message(
         subject=decode_phrase(first.get("subject", ""), hint),
         from_=who.get("from", ()),
@@ -49,9 +49,11 @@ def parse(raw: bytes) -> Message:
         in_reply_to=_ids(first.get("in-reply-to", "")),
         references=_ids(" ".join(values.get("references", ()))),
         list_id=_list_id(decode_phrase(first.get("list-id", ""), hint)),
-        text=text,
-        html=html,
-        attachments=attachments,
+        text=body.text,
+        html=body.html,
+        attachments=body.attachments,
+        encrypted="encrypted" in body.protection,
+        signed="signed" in body.protection,
         headers=tuple(root.fields if root.plain else [(n, decode_value(v, hint)) for n, v in root.fields]),
     )
 

@@ -14,7 +14,8 @@ class Field(msgspec.Struct, frozen=True):
     """One field of the query language.
 
     `content` is text of the message, `document` a fact that never changes, `place` a fact of the
-    places where the message is. `values` are the words a field of choices takes.
+    places where the message is. `values` are the words a field of choices takes: such a field may
+    have two rows, each with words of its own.
     """
 
     name: str
@@ -53,12 +54,29 @@ FIELDS: tuple[Field, ...] = (
         (),
         ("unread", "read", "flagged", "answered", "draft", "gone"),
     ),
+    Field(
+        "is",
+        "document",
+        "choice",
+        "encrypted or signed, by OpenPGP or S/MIME; nothing is verified",
+        "is:encrypted",
+        (),
+        ("encrypted", "signed"),
+    ),
 )
 
 CONTENT: tuple[str, ...] = tuple(field.name for field in FIELDS if field.kind == "content")
 """The fields that a bare word searches, all together."""
 
-BY_NAME: dict[str, Field] = {name: field for field in FIELDS for name in (field.name, *field.aliases)}
+BY_NAME: dict[str, Field] = {
+    name: field for field in reversed(FIELDS) for name in (field.name, *field.aliases)
+}
+"""The first row of each name."""
+
+CHOICES: dict[tuple[str, str], Field] = {
+    (field.name, value): field for field in FIELDS for value in field.values
+}
+"""The row of each word that a field of choices takes."""
 
 _TAKES = {
     "words": 'a word, start*, a "phrase" or a (group)',

@@ -51,6 +51,8 @@ class Document(msgspec.Struct, frozen=True):
     body: str = ""
     filenames: tuple[str, ...] = ()
     has_attachment: bool = False
+    is_encrypted: bool = False
+    is_signed: bool = False
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -157,6 +159,8 @@ def document(key: bytes, received: int, size: int, message: Message) -> Document
         body=message.text,
         filenames=tuple(part.filename for part in message.attachments if part.filename),
         has_attachment=bool(message.attachments),
+        is_encrypted=message.encrypted,
+        is_signed=message.signed,
     )
 
 
@@ -179,10 +183,19 @@ def prepare(document: Document) -> Prepared:
         size=document.size,
         subject=document.subject[:DISPLAY_LIMIT],
         sender=", ".join(document.from_)[:DISPLAY_LIMIT],
-        has=("attachment",) if document.has_attachment else (),
+        has=_facts(document),
         terms={field: terms for field, (terms, _) in analysed.items() if terms},
         lengths={field: count for field, (_, count) in analysed.items() if count},
     )
+
+
+def _facts(document: Document) -> tuple[str, ...]:
+    facts = {
+        "attachment": document.has_attachment,
+        "encrypted": document.is_encrypted,
+        "signed": document.is_signed,
+    }
+    return tuple(fact for fact, holds in facts.items() if holds)
 
 
 def _addresses(addresses: Iterable[Address]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ import msgspec
 from archiver.errors import QueryError
 from archiver.search import values
 from archiver.search.analysis import ends_in_word, query_terms
-from archiver.search.fields import BY_NAME, FIELDS, Field
+from archiver.search.fields import BY_NAME, CHOICES, FIELDS, Field
 from archiver.search.tree import (
     DateRange,
     Has,
@@ -125,7 +125,11 @@ def _plain(text: str, at: int) -> tuple[_Token, int]:
 
 def _unknown_field(text: str, name: str, at: int) -> NoReturn:
     near = _nearest(name, BY_NAME)
-    hint = f"did you mean {near}:?" if near else "fields are " + ", ".join(f"{f.name}:" for f in FIELDS)
+    hint = (
+        f"did you mean {near}:?"
+        if near
+        else "fields are " + ", ".join(dict.fromkeys(f"{f.name}:" for f in FIELDS))
+    )
     raise QueryError(f"no field is called {name}:", text, at, hint=f"{hint}; quote it to look for the words")
 
 
@@ -226,14 +230,15 @@ class _Parser:
     def leaf(self, field: Field | None, token: _Token) -> Node:
         if field is None or field.takes == "words":
             return self.words(field.name if field else "", token)
-        self.places += field.kind == "place"
-        if self.places > PLACES_LIMIT:
-            self.fail(f"more than {PLACES_LIMIT} accounts, folders, labels and flags", token.at)
         try:
-            return _LEAVES[field.takes](field, token.text, self.now)
+            leaf = _LEAVES[field.takes](field, token.text, self.now)
         except values.BadValue as error:
             start = token.at + (token.kind == "phrase")
             self.fail(f"{field.name}:{token.text} {error}", start + error.offset, f"as in {field.example}")
+        self.places += isinstance(leaf, SamePlace)
+        if self.places > PLACES_LIMIT:
+            self.fail(f"more than {PLACES_LIMIT} accounts, folders, labels and flags", token.at)
+        return leaf
 
     def words(self, field: str, token: _Token) -> Node:
         text, start = token.text, token.at + (token.kind == "phrase")
@@ -273,12 +278,12 @@ def _name(field: Field, text: str, now: datetime) -> Node:
 
 
 def _choice(field: Field, text: str, now: datetime) -> Node:
-    if (value := text.lower()) not in field.values:
-        near = _nearest(value, field.values)
-        raise values.BadValue(
-            f"is unknown: did you mean {near}?" if near else f"is none of {', '.join(field.values)}"
-        )
-    return SamePlace(Place("is", value)) if field.kind == "place" else Has(value)
+    value = text.lower()
+    if row := CHOICES.get((field.name, value)):
+        return SamePlace(Place(row.name, value)) if row.kind == "place" else Has(value)
+    values_ = [word for name, word in CHOICES if name == field.name]
+    near = _nearest(value, values_)
+    raise values.BadValue(f"is unknown: did you mean {near}?" if near else f"is none of {', '.join(values_)}")
 
 
 _LEAVES: dict[str, Callable[[Field, str, datetime], Node]] = {

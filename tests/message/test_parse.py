@@ -46,7 +46,26 @@ def test_headers() -> None:
 
 
 def test_nothing_at_all() -> None:
-    assert parse(b"") == Message("", (), (), (), (), (), (), None, "", (), (), "", "", "", (), ())
+    assert parse(b"") == Message(
+        "",
+        (),
+        (),
+        (),
+        (),
+        (),
+        (),
+        None,
+        "",
+        (),
+        (),
+        "",
+        "",
+        "",
+        (),
+        encrypted=False,
+        signed=False,
+        headers=(),
+    )
 
 
 @pytest.mark.parametrize(

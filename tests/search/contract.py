@@ -59,6 +59,8 @@ def sample(number: int, draw: random.Random) -> Document:
         body=text(40),
         filenames=names,
         has_attachment=bool(names),
+        is_encrypted=number % 5 == 0,
+        is_signed=number % 3 == 0,
     )
 
 
@@ -105,7 +107,7 @@ def queries() -> st.SearchStrategy[str]:
         | span
         | size
         | place
-        | st.just("has:attachment")
+        | st.sampled_from(["has:attachment", "is:encrypted", "is:signed"])
     )
     return st.recursive(leaf, _combined, max_leaves=8)
 

@@ -44,7 +44,8 @@ def holds(node: Node, document: Document, places: Places) -> bool:
         case SizeRange(low, high):
             return (low is None or low <= document.size) and (high is None or document.size < high)
         case Has(what):
-            return what == "attachment" and document.has_attachment
+            facts = {"attachment": "has_attachment", "encrypted": "is_encrypted", "signed": "is_signed"}
+            return bool(getattr(document, facts[what]))
         case SamePlace():
             return document.key in places(node)
         case Word(field, term):
