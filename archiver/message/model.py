@@ -29,25 +29,18 @@ class Attachment(msgspec.Struct, frozen=True, gc=False):
 class Message(msgspec.Struct, frozen=True):
     """One message, decoded for people and for the index.
 
-    Ids (`message_id`, `in_reply_to`, `references`, `list_id`) are without angle brackets. `date`
-    is the Date header in Unix seconds, None when it does not parse. `text` is what a person
+    `date` is the Date header in Unix seconds, None when it does not parse. `text` is what a person
     would read; `html` is the first text/html part as it was sent: not cleaned, not safe to show.
-    `encrypted` and `signed` are what the message shows of itself (OpenPGP, S/MIME): nothing is verified.
-    `headers` has every field, decoded and unfolded, in order.
+    `encrypted` and `signed` are what the message shows of itself (OpenPGP, S/MIME): nothing is
+    verified. `headers` has every field, decoded and unfolded, in order.
     """
 
     subject: str
     from_: tuple[Address, ...]
-    sender: tuple[Address, ...]
-    reply_to: tuple[Address, ...]
     to: tuple[Address, ...]
     cc: tuple[Address, ...]
     bcc: tuple[Address, ...]
     date: int | None
-    message_id: str
-    in_reply_to: tuple[str, ...]
-    references: tuple[str, ...]
-    list_id: str
     text: str
     html: str
     attachments: tuple[Attachment, ...]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from archiver.errors import NotFoundError
 from archiver.message.addresses import parse_addresses
 from archiver.message.body import read_body
@@ -15,9 +13,8 @@ from archiver.message.model import Message
 from archiver.message.uu import find_uu, uu_content
 from archiver.message.words import decode_phrase, decode_value
 
-_ADDRESSES = ("from", "sender", "reply-to", "to", "cc", "bcc")
-_WANTED = frozenset({*_ADDRESSES, "subject", "date", "message-id", "in-reply-to", "references", "list-id"})
-_BRACKETED = re.compile(r"<([^<>]+)>")
+_ADDRESSES = ("from", "to", "cc", "bcc")
+_WANTED = frozenset({*_ADDRESSES, "subject", "date"})
 
 
 def parse(raw: bytes) -> Message:
@@ -25,7 +22,7 @@ def parse(raw: bytes) -> Message:
 
     Line ends may be LF, CRLF or mixed. Limits: `mime.MAX_DEPTH`, `mime.MAX_PARTS`,
     `fields.MAX_HEADER_BYTES`, `body.MAX_TEXT_BYTES`; what is beyond them is left out of the text, never
-    an error. Of a field that may stand once the first counts; address fields and References are joined.
+    an error. Of a field that may stand once the first counts; address fields are joined.
     """
     root = read_structure(raw)
     hint = _charset_hint(root)
@@ -39,16 +36,10 @@ def parse(raw: bytes) -> Message:
     return Message(
         subject=decode_phrase(first.get("subject", ""), hint),
         from_=who.get("from", ()),
-        sender=who.get("sender", ()),
-        reply_to=who.get("reply-to", ()),
         to=who.get("to", ()),
         cc=who.get("cc", ()),
         bcc=who.get("bcc", ()),
         date=parse_date(first.get("date", "")),
-        message_id=next(iter(_ids(first.get("message-id", ""))), ""),
-        in_reply_to=_ids(first.get("in-reply-to", "")),
-        references=_ids(" ".join(values.get("references", ()))),
-        list_id=_list_id(decode_phrase(first.get("list-id", ""), hint)),
         text=body.text,
         html=body.html,
         attachments=body.attachments,
@@ -86,18 +77,3 @@ def _charset_hint(root: Part) -> str:
         return ""
     declared = (part.params.get("charset", "") for part in root.walk())
     return next((charset for charset in declared if codec_for(charset) not in VAGUE), "")
-
-
-def _ids(value: str) -> tuple[str, ...]:
-    """Message ids without brackets (RFC 5322, 3.6.4); blanks that folding put into one are removed."""
-    value = decode_value(value)
-    found = _BRACKETED.findall(value)
-    if not found:
-        return tuple(word for word in value.split() if "@" in word and word.isascii())
-    return tuple(["".join(word.split()) for word in found])
-
-
-def _list_id(value: str) -> str:
-    """The identifier in brackets (RFC 2919), or all of the value."""
-    found = _BRACKETED.findall(value)
-    return (found[-1] if found else value).strip()

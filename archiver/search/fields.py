@@ -29,7 +29,7 @@ class Field(msgspec.Struct, frozen=True):
 
 FIELDS: tuple[Field, ...] = (
     Field("from", "content", "words", "who sent it: name or address", "from:alice@example.org"),
-    Field("to", "content", "words", "a recipient in To", 'to:"Bob Example"'),
+    Field("to", "content", "words", "a recipient in To or, of what was sent, in Bcc", 'to:"Bob Example"'),
     Field("cc", "content", "words", "a recipient in Cc", "cc:office@example.org"),
     Field("subject", "content", "words", "the subject", "subject:(invoice OR receipt)"),
     Field("body", "content", "words", "the text of the message", 'body:"see you on monday"'),

@@ -38,7 +38,7 @@ class IndexState(msgspec.Struct, frozen=True):
 class Document(msgspec.Struct, frozen=True):
     """A message as it is searched and shown. Dates are Unix seconds, sizes wire bytes.
 
-    `from_`, `to` and `cc` have one entry for each address, `Name <address>`.
+    `from_`, `to` (Bcc too) and `cc` have one entry for each address, `Name <address>`.
     """
 
     key: bytes
@@ -154,7 +154,7 @@ def document(key: bytes, received: int, size: int, message: Message) -> Document
         size=size,
         subject=message.subject,
         from_=_addresses(message.from_),
-        to=_addresses(message.to),
+        to=_addresses((*message.to, *message.bcc)),
         cc=_addresses(message.cc),
         body=message.text,
         filenames=tuple(part.filename for part in message.attachments if part.filename),

@@ -22,24 +22,14 @@ def test_the_public_names() -> None:
 
 def test_headers() -> None:
     message = parse(
-        b"From: Ana <ana@example.org>\nSender: list@example.org\nReply-To: r@example.org\nTo: a@example.org\n"
-        b"to: b@example.org\nCc: c@example.org\nBcc: d@example.org\nSubject:  first\nSubject: second\n"
-        b"Date: Tue, 05 Mar 2024 12:00:00 +0000\nMessage-ID: <id@example.org>\n"
-        b"In-Reply-To: <up@example.org>\n"
-        b"References: <one@example.org>\n <two@exam\n ple.org>\nReferences: <three@example.org>\n"
-        b"List-Id: Our list <list.example.org>\nX-Note: =?utf-8?Q?=C3=A4?=\n folded\n\nbody"
+        b"From: Ana <ana@example.org>\nTo: a@example.org\nto: b@example.org\nCc: c@example.org\n"
+        b"Bcc: d@example.org\nSubject:  first\nSubject: second\n"
+        b"Date: Tue, 05 Mar 2024 12:00:00 +0000\nX-Note: =?utf-8?Q?=C3=A4?=\n folded\n\nbody"
     )
     assert message.from_ == (Address("Ana", "ana@example.org"),)
-    assert [found.address for found in (*message.sender, *message.reply_to, *message.cc, *message.bcc)] == [
-        "list@example.org",
-        "r@example.org",
-        "c@example.org",
-        "d@example.org",
-    ]
     assert [found.address for found in message.to] == ["a@example.org", "b@example.org"]
-    assert (message.subject, message.date, message.list_id) == ("first", 1709640000, "list.example.org")
-    assert (message.message_id, message.in_reply_to) == ("id@example.org", ("up@example.org",))
-    assert message.references == ("one@example.org", "two@example.org", "three@example.org")
+    assert [found.address for found in (*message.cc, *message.bcc)] == ["c@example.org", "d@example.org"]
+    assert (message.subject, message.date) == ("first", 1709640000)
     assert message.headers[0] == ("From", "Ana <ana@example.org>")
     assert message.headers[-1] == ("X-Note", "ä folded")
     assert [name for name, _ in message.headers].count("Subject") == 2
@@ -47,40 +37,8 @@ def test_headers() -> None:
 
 def test_nothing_at_all() -> None:
     assert parse(b"") == Message(
-        "",
-        (),
-        (),
-        (),
-        (),
-        (),
-        (),
-        None,
-        "",
-        (),
-        (),
-        "",
-        "",
-        "",
-        (),
-        encrypted=False,
-        signed=False,
-        headers=(),
+        "", (), (), (), (), None, "", "", (), encrypted=False, signed=False, headers=()
     )
-
-
-@pytest.mark.parametrize(
-    ("field", "message_id"),
-    [
-        (b"<a@example.org>", "a@example.org"),
-        (b"a@example.org", "a@example.org"),
-        (b"<a@example.org> (added by the server)", "a@example.org"),
-        (b"<>", ""),
-        (b"junk", ""),
-        (b"<no-at-sign>", "no-at-sign"),
-    ],
-)
-def test_message_ids(field: bytes, message_id: str) -> None:
-    assert parse(b"Message-Id: " + field + b"\n\n").message_id == message_id
 
 
 def test_raw_header_bytes_follow_the_charset_of_the_body() -> None:
@@ -123,12 +81,12 @@ def check(raw: bytes) -> Message:
     message = parse(raw)
     assert msgspec.json.decode(msgspec.json.encode(message), type=Message) == message
     json.dumps(msgspec.to_builtins(message), ensure_ascii=False).encode()  # no lone surrogate anywhere
-    addresses = (*message.from_, *message.sender, *message.reply_to, *message.to, *message.cc, *message.bcc)
+    addresses = (*message.from_, *message.to, *message.cc, *message.bcc)
     lines = [
         *(half for found in addresses for half in (found.name, found.address)),
         *(half for field in message.headers for half in field),
         *(half for found in message.attachments for half in (found.part, found.filename, found.content_type)),
-        *(message.subject, message.message_id, message.list_id, *message.references, *message.in_reply_to),
+        message.subject,
     ]
     assert not any(unicodedata.category(character) == "Cc" for line in lines for character in line)
     assert not set(message.text) & set(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
@@ -164,7 +122,7 @@ def test_damaged_mail(raw: bytes) -> None:
     check(raw)
 
 
-_FIELDS = ["From", "To", "Subject", "Date", "Content-Type", "Content-Disposition", "Message-ID", "References"]
+_FIELDS = ["From", "To", "Subject", "Date", "Content-Type", "Content-Disposition", "Bcc"]
 _VALUES = [
     *("=?utf-8?B?", "?=", "=?x?q?=E4?=", "<", ">", "a@example.org", '"', "(", ";", " ", "\\", "ä", "\x00"),
     *("multipart/mixed", "text/html", "boundary=b", "name*=gb2312''%C4%", "charset=utf-7", "+2AA-"),
