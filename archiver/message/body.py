@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from archiver.message import protection
+from archiver.message import protection, tnef
 from archiver.message.addresses import parse_addresses
 from archiver.message.cards import card_text
 from archiver.message.charset import readable
@@ -32,14 +32,16 @@ _MARKUP = frozenset({"text/html", "text/enriched", "text/richtext", "application
 _PGP = "application/pgp"
 _READABLE = frozenset({*_REPORTS, *_MARKUP, _PGP})
 _CARDS = frozenset({"text/calendar", "text/vcard", "text/x-vcard", "text/directory"})
+# What may be TNEF.
+_BINARIES = frozenset({*tnef.TYPES, "application/octet-stream"})
 _UNREADABLE = frozenset({"text/rtf", "text/css", "text/javascript"})
 _SIGNATURES = frozenset(
     {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
 )
 _META_CHARSET = re.compile(rb"(?i)charset\s{0,5}=\s{0,5}[\"']?([a-z0-9_:.-]{1,40})")
 
-# Kinds of text; of alternatives the lowest that says anything is read.
-_PLAIN, _HTML, _CARD = range(3)
+# Kinds of text; of alternatives the lowest that says anything is read. What is wrapped repeats the others.
+_PLAIN, _HTML, _CARD, _WRAPPED = range(4)
 _Text = tuple[int, str]
 
 
@@ -70,7 +72,11 @@ def read_body(root: Part) -> Body:
     """Text, HTML and attachments. HTML is turned into text only where no plain text is beside it."""
     reader = _Reader()
     texts = _texts(reader, root, None)
-    text = "\n".join([html_to_text(text) if kind == _HTML else text for kind, text in texts])
+    text = "\n".join(
+        [html_to_text(text) if kind == _HTML else text for kind, text in texts if kind != _WRAPPED]
+    )
+    if not text or text.isspace():
+        text = "\n".join([text for kind, text in texts if kind == _WRAPPED]) or text
     return Body(text, reader.html, tuple(reader.attachments), reader.protection)
 
 
@@ -129,7 +135,9 @@ def _leaf(reader: _Reader, part: Part, parent: Part | None) -> list[_Text]:
     is_text = readable_type and not set_aside and part.type not in _UNREADABLE
     if _is_listed(part, parent, is_text):
         reader.attachments.append(_attachment(part))
-    return _text(reader, part) if is_text else []
+    if is_text:
+        return _text(reader, part)
+    return _wrapped(reader, part) if part.type in _BINARIES else []
 
 
 def _is_listed(part: Part, parent: Part | None, is_text: bool) -> bool:
@@ -180,6 +188,19 @@ def _text(reader: _Reader, part: Part) -> list[_Text]:
         text = unflow(text, delete_space=part.params.get("delsp", "").lower() == "yes")
     _note_armour(reader, text, _PLAIN)
     return [(_PLAIN, text)]
+
+
+def _wrapped(reader: _Reader, part: Part) -> list[_Text]:
+    """The text of a TNEF part; its files are listed behind it."""
+    if part.type not in tnef.TYPES and _filename(part).lower() != "winmail.dat":
+        return []
+    found = tnef.read_tnef(part.content())
+    for index, file in enumerate(found.files, 1):
+        number, size = f"{part.number}.tnef{index}", file.end - file.start
+        reader.attachments.append(Attachment(number, file.name, "application/octet-stream", size))
+    text = found.text[: reader.room]
+    reader.room -= len(text)
+    return [(_WRAPPED, text)] if text else []
 
 
 def _note_armour(reader: _Reader, text: str, kind: int) -> None:

@@ -16,8 +16,9 @@ class Attachment(msgspec.Struct, frozen=True, gc=False):
     """One part that a reader would save to a file.
 
     `part` is the IMAP part number (RFC 3501, 6.4.5), with `.uu1`, `.uu2` appended for files
-    uuencoded inside a text part. `filename` is decoded but otherwise what the sender wrote: it
-    may be empty or hostile and is not a path. `size` counts decoded bytes.
+    uuencoded inside a text part, `.tnef1`, `.tnef2` for those inside a winmail.dat. `filename` is
+    decoded but otherwise what the sender wrote: it may be empty or hostile and is not a path.
+    `size` counts decoded bytes.
     """
 
     part: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from archiver.errors import NotFoundError
 from archiver.message.addresses import parse_addresses
 from archiver.message.body import read_body
@@ -10,10 +12,12 @@ from archiver.message.charset_names import codec_for
 from archiver.message.dates import parse_date
 from archiver.message.mime import Part, read_structure
 from archiver.message.model import Message
+from archiver.message.tnef import read_tnef
 from archiver.message.uu import find_uu, uu_content
 from archiver.message.words import decode_phrase, decode_value
 
 _ADDRESSES = ("from", "to", "cc", "bcc")
+_INSIDE = re.compile(r"(.*?)(?:\.(uu|tnef)([1-9][0-9]{0,3}))?\Z", re.DOTALL)
 _WANTED = frozenset({*_ADDRESSES, "subject", "date"})
 
 
@@ -55,20 +59,26 @@ def attachment_bytes(raw: bytes, part: str) -> bytes:
     Raises NotFoundError when the message has no such part. Text is not converted: its bytes are
     as they were sent.
     """
-    number, uu, file = part.partition(".uu")
+    number, inside, index = _INSIDE.match(part).groups()  # type: ignore[union-attr]
     for found in read_structure(raw).walk():
-        if found.number != number or not number:
-            continue
-        if not uu:
-            return found.content()
-        content = found.content()
-        files = find_uu(content)
-        if file.isdecimal() and 1 <= int(file[:4]) <= len(files):
-            return uu_content(content, files[int(file[:4]) - 1])
-        break
+        if found.number == number and number:
+            content = found.content()
+            file = _file(content, inside, int(index)) if inside else content
+            if file is not None:
+                return file
+            break
     raise NotFoundError(
         "the message has no such part", hint="`archiver attachments ID` lists the parts it has"
     )
+
+
+def _file(content: bytes, inside: str, index: int) -> bytes | None:
+    """One of the files in a text with uuencoded files, or in TNEF."""
+    if inside == "uu":
+        uu = find_uu(content)[index - 1 : index]
+        return uu_content(content, uu[0]) if uu else None
+    tnef = read_tnef(content).files[index - 1 : index]
+    return content[tnef[0].start : tnef[0].end] if tnef else None
 
 
 def _charset_hint(root: Part) -> str:
