@@ -73,12 +73,15 @@ _MARKS = (
 _STROKES = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "ı": "i", "\u02bc": "'"})
 
 _ascii_words = re.compile(f"[a-z0-9]{{1,{TERM_LIMIT}}}").findall
-# Written inside words but not part of them: soft hyphen, joiners, tatweel, variation selectors. Or beside
-# words, as one sign that stands for letters or digits: ™, №, ½, ①.
-_invisible_or_apart = re.compile(
-    "[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+"
-    "|([\u00bc-\u00be\u20a8\u2100\u2101\u2105\u2106\u2116\u2120-\u2122\u213b\u2150-\u215f\u2189\u2460-\u24ff"
-    "\U0001f100-\U0001f1ff])"
+# Most texts that are not ASCII have no more than some letters of Latin-1 and signs: no marks, nothing paired.
+_plain_words = re.compile(f"[^\\W_]{{1,{TERM_LIMIT}}}").findall
+_not_plain = re.compile("[^\x00-\xff\u2000-\u20cf\u2100-\u2cee]").search
+# Written inside words but not part of them: soft hyphen, joiners, tatweel, variation selectors. Then signs
+# that stand for letters or digits beside the words they are written to: ½, №, ™, ①.
+_invisible_or_sign = re.compile(
+    "[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef"
+    "\u00bc-\u00be\u20a8\u2100\u2101\u2105\u2106\u2116\u2120-\u2122\u213b\u2150-\u215f\u2189\u2460-\u24ff"
+    "\U0001f100-\U0001f1ff]"
 )
 _stroke = re.compile("[øđłħŧı\u02bc]+")
 
@@ -113,12 +116,16 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     # A mark may become two, so what is cut before normalising is not short yet.
-    text = _invisible_or_apart.sub(lambda found: f" {found[1]} " if found[1] else "", text)
+    text = _invisible_or_sign.sub(_apart, text)
     text = _few_marks(normalize("NFKC", _few_marks(text))).casefold()
     if text.isascii():
         return text
     text = normalize("NFC", _patterns()[2].sub("", normalize("NFD", text)))
     return _stroke.sub(lambda match: match[0].translate(_STROKES), text)
+
+
+def _apart(found: re.Match[str]) -> str:
+    return f" {found[0]} " if category(found[0])[0] in "NS" else ""
 
 
 def _few_marks(text: str) -> str:
@@ -143,6 +150,8 @@ def terms(text: str) -> list[str]:
     folded = fold(text)
     if folded.isascii():
         return _ascii_words(folded)
+    if not _not_plain(folded):
+        return _plain_words(folded)
     words, paired, _ = _patterns()
     found: list[str] = []
     for word in words.findall(folded):

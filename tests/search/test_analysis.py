@@ -165,6 +165,11 @@ def test_folding_is_settled_and_terms_are_small(text: str) -> None:
     assert all(0 < len(term) <= TERM_LIMIT and not term.isspace() for term in terms(text))
 
 
+@given(st.text(st.one_of(st.characters(max_codepoint=0x2FFF), st.sampled_from("aß_’ⱥ½")), max_size=90))
+def test_most_texts_go_a_shorter_way_to_the_same(text: str) -> None:
+    assert terms(f"{text} 京")[:-1] == terms(text)
+
+
 @given(ANY_SCRIPT, ANY_SCRIPT)
 def test_a_space_parts_terms(left: str, right: str) -> None:
     assert terms(left + " " + right) == terms(left) + terms(right)
