@@ -6,10 +6,10 @@ import re
 
 import msgspec
 
-from archiver.message import protection, tnef
+from archiver.message import cards, protection, tnef
 from archiver.message.addresses import parse_addresses
-from archiver.message.cards import card_text
 from archiver.message.charset import readable
+from archiver.message.fields import header_block
 from archiver.message.filenames import attachment_name
 from archiver.message.flowed import unflow
 from archiver.message.html import html_to_text
@@ -17,10 +17,12 @@ from archiver.message.mime import Part
 from archiver.message.model import Attachment
 from archiver.message.transfer import decode_transfer, decoded_size
 from archiver.message.uu import find_uu, uu_content, without_uu
-from archiver.message.words import decode_phrase
+from archiver.message.words import decode_phrase, decode_value
 
 # Four million characters are a thousand pages: what is longer is a log or a dump, not prose.
 MAX_TEXT_BYTES = 4 << 20
+# Characters of a plain form that may be only a note.
+_LONGEST_NOTE = 2_000
 # Of subjects and senders of all messages inside.
 _MAX_HEADINGS = 1 << 18
 
@@ -30,8 +32,8 @@ _REPORTS = frozenset(
 _MARKUP = frozenset({"text/html", "text/enriched", "text/richtext", "application/xhtml+xml"})
 # What mailers sent before RFC 3156: text in armour, or signed text.
 _PGP = "application/pgp"
-_READABLE = frozenset({*_REPORTS, *_MARKUP, _PGP})
-_CARDS = frozenset({"text/calendar", "text/vcard", "text/x-vcard", "text/directory"})
+_READABLE = frozenset({*_REPORTS, *_MARKUP, *cards.TYPES, _PGP})
+_HEADERS = "text/rfc822-headers"
 # What may be TNEF.
 _BINARIES = frozenset({*tnef.TYPES, "application/octet-stream"})
 _UNREADABLE = frozenset({"text/rtf", "text/css", "text/javascript"})
@@ -107,7 +109,19 @@ def _chosen(options: list[list[_Text]]) -> list[_Text]:
     for wanted in (_PLAIN, _HTML, _CARD):
         for option in options:
             if any(kind == wanted and not text.isspace() and text for kind, text in option):
-                return option
+                return option + _fuller(option, options) if wanted == _PLAIN else option
+    return []
+
+
+def _fuller(plain: list[_Text], options: list[list[_Text]]) -> list[_Text]:
+    """HTML that says much more than a short plain form: that is only a note on how to read the other."""
+    said = sum(len(text) for _, text in plain)
+    enough = 2 * said + 200
+    if said > _LONGEST_NOTE:
+        return []
+    for kind, text in (text for option in options for text in option):
+        if kind == _HTML and len(text) > enough and len(shown := html_to_text(text)) > enough:
+            return [(_PLAIN, shown)]
     return []
 
 
@@ -130,9 +144,10 @@ def _heading(reader: _Reader, message: Part) -> _Text:
 
 
 def _leaf(reader: _Reader, part: Part, parent: Part | None) -> list[_Text]:
-    readable_type = part.type.startswith("text/") or part.type in _READABLE
-    set_aside = part.disposition == "attachment" and parent is not None
-    is_text = readable_type and not set_aside and part.type not in _UNREADABLE
+    if part.disposition == "attachment" and parent is not None:
+        is_text = part.type in cards.TYPES  # one is as good as its text
+    else:
+        is_text = part.type not in _UNREADABLE and (part.type.startswith("text/") or part.type in _READABLE)
     if _is_listed(part, parent, is_text):
         reader.attachments.append(_attachment(part))
     if is_text:
@@ -173,8 +188,10 @@ def _text(reader: _Reader, part: Part) -> list[_Text]:
             reader.html = reader.html or html
         _note_armour(reader, html, _HTML)
         return [(_HTML, html)]
-    if part.type in _CARDS:
-        return [(_CARD, card_text(readable(data, charset)))]
+    if part.type in cards.TYPES:
+        return [(_CARD, cards.card_text(readable(data, charset)))]
+    if part.type == _HEADERS:
+        return [(_PLAIN, _header_text(data, charset))]
     if b"begin " in data and (files := find_uu(data)):
         for index, file in enumerate(files, 1):
             name = decode_phrase(file.name.decode("utf-8", "surrogateescape"), charset)
@@ -188,6 +205,13 @@ def _text(reader: _Reader, part: Part) -> list[_Text]:
         text = unflow(text, delete_space=part.params.get("delsp", "").lower() == "yes")
     _note_armour(reader, text, _PLAIN)
     return [(_PLAIN, text)]
+
+
+def _header_text(data: bytes, charset: str) -> str:
+    """The header of a message that was returned without its body."""
+    fields, end, _ = header_block(data, 0, len(data))
+    lines = [f"{name}: {decode_value(value, charset)}" for name, value in fields]
+    return "\n".join([*lines, readable(data[end:], charset)])
 
 
 def _wrapped(reader: _Reader, part: Part) -> list[_Text]:

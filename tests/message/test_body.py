@@ -27,6 +27,8 @@ def listed(message: Message) -> list[tuple[str, str, str]]:
 
 _PLAIN = part("text/plain", b"plain form")
 _HTML = part("text/html", b"<p>rich <b>form</b></p>")
+_HEADERS = b"Subject: =?iso-8859-1?Q?M=E4rz?=\nX-A:\n b\n\n"
+_CALENDAR = b"BEGIN:VCALENDAR\nSUMMARY:Planning\nEND:VCALENDAR\n"
 _ATTACHED = "Content-Disposition: attachment"
 
 
@@ -43,6 +45,7 @@ _ATTACHED = "Content-Disposition: attachment"
         (multipart("mixed", _PLAIN, part("text/plain", b"not read", _ATTACHED)), "plain form", ""),
         (multipart("mixed", part("image/png"), part("text/plain", b"after")), "after", ""),
         (multipart("related", _HTML, part("image/png")), "rich form", "<p>rich <b>form</b></p>"),
+        (part("text/rfc822-headers", _HEADERS), "Subject: März\nX-A: b\n", ""),
         (part("text/enriched", b"<bold>rich</bold> text"), "rich text", ""),
         (part("text/x-unheard-of", b"still text"), "still text", ""),
         (part("text/plain", b"only", _ATTACHED), "only", ""),
@@ -57,6 +60,26 @@ _ATTACHED = "Content-Disposition: attachment"
 def test_what_is_read(raw: bytes, text: str, html: str) -> None:
     message = parse(raw)
     assert (message.text, message.html) == (text, html)
+
+
+def test_html_behind_a_note_is_read_too() -> None:
+    note = part("text/plain", b"Your program cannot show this.")
+    page = part("text/html", b"<p>" + b"offer " * 60)
+    assert (
+        parse(multipart("alternative", note, page)).text
+        == f"Your program cannot show this.\n{'offer ' * 59}offer"
+    )
+    markup = part("text/html", b"<p style='color: black'>" * 60 + b"Your program can show this.")
+    assert parse(multipart("alternative", note, markup)).text == "Your program cannot show this."
+    letter = part("text/plain", b"letter " * 400)
+    assert "offer" not in parse(multipart("alternative", letter, part("text/html", b"offer " * 4000))).text
+
+
+@pytest.mark.parametrize("type_", ["text/calendar", "application/ics"])
+def test_an_attached_calendar_is_text_too(type_: str) -> None:
+    message = parse(multipart("mixed", _PLAIN, part(f"{type_}; name=a.ics", _CALENDAR, _ATTACHED)))
+    assert message.text == "plain form\nPlanning"
+    assert listed(message) == [("2", "a.ics", type_)]
 
 
 def test_line_ends_are_lf() -> None:

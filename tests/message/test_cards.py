@@ -32,6 +32,14 @@ def test_card() -> None:
     assert card_text(source).splitlines() == ["Ana Sample", "Example Ltd;Sales", "ana@example.org"]
 
 
+def test_a_card_of_an_old_telephone() -> None:
+    source = (
+        "BEGIN:VCARD\nVERSION:2.1\nFN;CHARSET=ISO-8859-1;ENCODING=QUOTED-PRINTABLE:J=F6rg S=\nample\n"
+        "ORG;QUOTED-PRINTABLE:Gr=C3=BC=C3=9Fe=20AG\nPHOTO;BASE64:AAA=\n\nNOTE:a=3Db\nEND:VCARD\n"
+    )
+    assert card_text(source).splitlines() == ["Jörg Sample", "Grüße AG", "a=3Db"]
+
+
 @given(st.lists(st.sampled_from(["SUMMARY", ";", '"', ":", "CN=", "\n", "\n ", "\\n", "x", "mailto:"])))
 def test_total(pieces: list[str]) -> None:
     assert len(card_text("".join(pieces))) <= 2 * len("".join(pieces))

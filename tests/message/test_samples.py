@@ -20,7 +20,8 @@ _EXPECTED = {
     "bounce.eml": (
         "Undelivered Mail Returned to Sender",
         "Your message could not be delivered.\nReporting-MTA: dns; mail.example.org\n\n"
-        "Final-Recipient: rfc822; nobody@example.net\nAction: failed\nStatus: 5.1.1\nSubject: A lost letter",
+        "Final-Recipient: rfc822; nobody@example.net\nAction: failed\nStatus: 5.1.1\n"
+        "Subject: A lost letter\n",
         [],
     ),
     "broken-headers.eml": ("An unended änd spaced word", "Still read: café.\n", []),
