@@ -17,7 +17,7 @@ from archiver.errors import FolderError, LoginError, ServerError
 from archiver.imap import listing
 from archiver.imap.errors import translate
 from archiver.imap.exchange import MOST_MESSAGES, Bounds, Exchange
-from archiver.imap.fetch import fetch, listed_in, vanished_in
+from archiver.imap.fetch import fetch, found_in, listed_in, vanished_in
 from archiver.imap.idle import RENEW, Idle, Notify
 from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
@@ -230,6 +230,30 @@ class Connection:
             tuple(changed) if asks and same else None,
             tuple(vanished),
         )
+
+    def uids(self, first: int = 1) -> Iterator[int]:
+        """UIDs from `first` on in the examined mailbox: ranges in one line where the server has ESEARCH.
+
+        What it says then is believed only as far as it can be: servers have ignored what a search is for.
+        """
+        spans = self._search(first) if self.has("ESEARCH") else None
+        if spans is None:
+            yield from (listed.uid for listed in self.list_uids(first))
+            return
+        for low, high in spans:
+            yield from range(max(low, first), high + 1)
+
+    def _search(self, first: int) -> list[tuple[int, int]] | None:
+        """Ascending ranges of UIDs (RFC 4731, 3.1); None when they cannot be relied on."""
+        spans: list[tuple[int, int]] = []
+        with translate(self._exchange.server):
+            for line in self._exchange.ask(b"UID SEARCH RETURN (ALL) UID %d:*" % first):
+                spans += ((min(span), max(span)) for span in found_in(line))
+            self._exchange.go_on_after(line)
+        # Some may have come since the mailbox was opened.
+        most = self._exists * 2 + 1000
+        good = self._exchange.ok(line) and sum(high - low + 1 for low, high in spans) <= most
+        return sorted(spans) if good else None
 
     def list_uids(
         self, first: int, last: int | None = None, since: int | None = None, *, named: bool = False

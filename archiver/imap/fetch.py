@@ -27,6 +27,7 @@ BATCH_MESSAGES = 500
 BATCH_BYTES = 16 << 20
 _FETCH = b"UID FETCH %b (UID FLAGS INTERNALDATE BODY.PEEK[])"
 _VANISHED = re.compile(rb"\* ++VANISHED ++(?:\(EARLIER\) ++)?([0-9:,]++)\s*+\Z", re.IGNORECASE)
+_FOUND = re.compile(rb"\* ++ESEARCH\b.*? ALL ++([0-9:,]++)", re.IGNORECASE)
 # While one batch arrives the next is asked for, so that no round trip passes in silence.
 _COMMANDS_AHEAD = 2
 _FIRST_GUESS = 1 << 15
@@ -128,7 +129,15 @@ def listed_in(line: Line) -> Listed | None:
 
 def vanished_in(line: Line) -> list[tuple[int, int]]:
     """The ranges of UIDs in a VANISHED answer (RFC 7162, 3.2.10); none for any other line."""
-    match = _VANISHED.match(line.text)
+    return _spans(_VANISHED.match(line.text))
+
+
+def found_in(line: Line) -> list[tuple[int, int]]:
+    """The ranges of UIDs in an answer to SEARCH RETURN (ALL) (RFC 4731, 3.1); none for any other line."""
+    return _spans(_FOUND.match(line.text))
+
+
+def _spans(match: re.Match[bytes] | None) -> list[tuple[int, int]]:
     if not match:
         return []
     spans = (part.partition(b":") for part in match[1].split(b","))

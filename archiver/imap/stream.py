@@ -8,13 +8,13 @@ import zlib
 
 _CHUNK = 1 << 18
 _MAX_LINE = 1 << 20
-# All that ever left a mailbox of millions, in one line (RFC 7162, 3.2.10).
-_MAX_VANISHED = 16 << 20
+# All that is in a mailbox of millions, or ever left it, in one line (RFC 4731, 3.1; RFC 7162, 3.2.10).
+_MAX_UIDS = 16 << 20
 
 
 def longest_line(start: bytes) -> int:
     """How many bytes a line that begins so may have, literals apart."""
-    return _MAX_VANISHED if start[:10].upper() == b"* VANISHED" else _MAX_LINE
+    return _MAX_UIDS if start[:10].upper() in (b"* VANISHED", b"* ESEARCH ") else _MAX_LINE
 
 
 class Stream:

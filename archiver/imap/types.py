@@ -30,7 +30,7 @@ class Status(msgspec.Struct, frozen=True):
     modseq: int | None
 
 
-class Listed(msgspec.Struct, frozen=True):
+class Listed(msgspec.Struct, frozen=True, gc=False):
     r"""A message's UID and flags; `\\Recent` is left out.
 
     `labels` are Gmail's, None on other servers. `content` is the server's name for the bytes: messages of
@@ -76,7 +76,7 @@ Receive = Callable[[Iterator[bytes]], Spooled]
 """Takes the bytes of a large message piece by piece."""
 
 
-class Fetched(msgspec.Struct, frozen=True):
+class Fetched(msgspec.Struct, frozen=True, gc=False):
     """A whole message. `received` is INTERNALDATE in Unix seconds, None when the server's makes no sense."""
 
     uid: int

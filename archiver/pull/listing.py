@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import functools
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 import msgspec
 
@@ -58,6 +59,48 @@ class Names:
         return Named(content, self._received[at], self._labels[at])
 
 
+class Flags(Mapping[int, frozenset[str]]):
+    """Flags by UID, in eight bytes each: a folder has few that differ."""
+
+    def __init__(self) -> None:
+        self._uids = array("I")
+        self._which = array("I")
+        self._sets: list[frozenset[str]] = []
+        self._numbers: dict[frozenset[str], int] = {}
+        # Of answers that did not come in ascending order.
+        self._others: dict[int, frozenset[str]] = {}
+
+    def add(self, uid: int, flags: frozenset[str]) -> None:
+        """Note the flags of a message, instead of those noted before."""
+        if not self._uids or uid > self._uids[-1]:
+            self._uids.append(uid)
+            self._which.append(self._number(flags))
+        elif (at := self._at(uid)) is not None:
+            self._which[at] = self._number(flags)
+        else:
+            self._others[uid] = flags
+
+    def _number(self, flags: frozenset[str]) -> int:
+        number = self._numbers.setdefault(flags, len(self._sets))
+        if number == len(self._sets):
+            self._sets.append(flags)
+        return number
+
+    def _at(self, uid: int) -> int | None:
+        at = bisect.bisect_left(self._uids, uid)
+        return at if at < len(self._uids) and self._uids[at] == uid else None
+
+    def __getitem__(self, uid: int) -> frozenset[str]:
+        at = self._at(uid)
+        return self._others[uid] if at is None else self._sets[self._which[at]]
+
+    def __iter__(self) -> Iterator[int]:
+        return chain(self._uids, self._others)
+
+    def __len__(self) -> int:
+        return len(self._uids) + len(self._others)
+
+
 class Listing:
     """Takes what the server lists, in as many answers as it takes; a later one counts.
 
@@ -65,13 +108,13 @@ class Listing:
     """
 
     def __init__(self) -> None:
-        self.flags: dict[int, frozenset[str]] = {}
+        self.flags = Flags()
         self.labels: dict[int, str] = {}
         self.names = Names()
 
     def take(self, listed: Iterable[Listed]) -> None:
         for each in listed:
-            self.flags[each.uid] = each.flags
+            self.flags.add(each.uid, each.flags)
             labels = None if each.labels is None else label_text(each.labels)
             if labels is not None:
                 self.labels[each.uid] = labels

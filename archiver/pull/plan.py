@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import bisect
 import functools
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from operator import gt
 from types import MappingProxyType
 
 import msgspec
@@ -23,7 +26,7 @@ BATCH_BYTES = 32 << 20
 class Differences(msgspec.Struct, frozen=True):
     """Server minus ledger: UIDs to file (ascending), UIDs gone; (UID, letters, keywords, labels) to note."""
 
-    fetch: tuple[int, ...]
+    fetch: array[int]
     flags: tuple[tuple[int, str, str, str | None], ...]
     gone: tuple[int, ...]
 
@@ -117,19 +120,28 @@ def compare(
     Labels of which the server told nothing are as they were. Only a `complete` listing, or the server's
     word (`vanished`), lets a known UID be gone; and gone is only a mark, the message stays.
     """
-    fetch = sorted(
+    fetch = ascending(
         uid for uid in server if uid not in known and (uid not in failures or is_due(failures[uid], now))
     )
     flags = []
-    for uid, words in server.items():
+    for uid in server:
         if uid in known:
+            words = server[uid]
             new = letters(words), keywords(words)
             now_labels = labels.get(uid, known[uid][3])
             if known[uid] != (*new, 0, now_labels):
                 flags.append((uid, *new, now_labels))
     lacking = known if complete else vanished
     gone = [uid for uid in lacking if not known[uid][2] and uid not in server]
-    return Differences(tuple(fetch), tuple(flags), tuple(gone))
+    return Differences(fetch, tuple(flags), tuple(gone))
+
+
+def ascending(uids: Iterable[int]) -> array[int]:
+    """UIDs in order, four bytes each."""
+    found = array("I", uids)
+    if any(map(gt, found, islice(found, 1, None))):
+        found = array("I", sorted(found))
+    return found
 
 
 def within(known: Mapping[int, State], ranges: Sequence[tuple[int, int]]) -> list[int]:
@@ -148,8 +160,10 @@ def within(known: Mapping[int, State], ranges: Sequence[tuple[int, int]]) -> lis
     return found
 
 
-def first_of_each(uids: Iterable[int], names: Names) -> tuple[list[int], list[int]]:
+def first_of_each(uids: Sequence[int], names: Names) -> tuple[Sequence[int], Sequence[int]]:
     """The messages of which each has another content by name, and those that only repeat one of them."""
+    if not len(names):
+        return uids, []
     first: list[int] = []
     again: list[int] = []
     seen: set[int] = set()  # hashes: two contents that share one are at worst looked up once more

@@ -6,12 +6,13 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import msgspec
 
 from archiver.config import Account
 from archiver.errors import ArchiverError, FolderError, InterruptedRun, ServerError, StoreError
-from archiver.imap import Connection, Failed, Mailbox, Selected, Status
+from archiver.imap import Connection, Failed, Listed, Mailbox, Selected, Status
 from archiver.pull import plan
 from archiver.pull.budget import Budget
 from archiver.pull.crew import Crew
@@ -28,6 +29,7 @@ from archiver.store.records import Folder, State
 _SHARE = 1000
 # Nearer than this (seconds of a round trip) one connection is as fast as this program, and more cost more.
 _NEAR = 0.003
+_UNTOLD: frozenset[str] = frozenset()
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -153,9 +155,7 @@ class Worker:
         listing = Listing()
         server = listing.flags
         # What a server with QRESYNC told with EXAMINE holds what is new, too.
-        listing.take(
-            selected.changed or () if told else self.connection.list_uids(folder.cursor + 1, named=True)
-        )
+        listing.take(selected.changed or () if told else self._above(folder.cursor, max(known, default=0)))
         vanished = plan.within(known, selected.vanished)
         live = sum(not gone for _, _, gone, _ in known.values()) - len(vanished) + len(failures)
         new = sum(uid not in known and uid not in failures for uid in server)
@@ -176,18 +176,24 @@ class Worker:
             due = []
         self._note(folder, work, known, report)
         self._name(folder, known, listing.names)
-        self._bring(mailbox, folder, sorted({*work.fetch, *due}), listing, report)
+        self._bring(mailbox, folder, plan.ascending(chain(work.fetch, due)), listing, report)
         self.orders.fault("fetched")
         report.waiting = len(self.ledger.failures(folder))
         self.ledger.settle(
             folder,
-            cursor=max([folder.cursor, (selected.uidnext or 1) - 1, *server]),
+            cursor=max(folder.cursor, (selected.uidnext or 1) - 1, max(server, default=0)),
             # A listing shorter than EXISTS settles nothing: compare again next time.
             uidnext=None if everything and not complete else selected.uidnext,
             messages=selected.exists,
             modseq=selected.modseq,
             flags_at=now if everything else folder.flags_at,
         )
+
+    def _above(self, cursor: int, highest: int) -> Iterator[Listed]:
+        """What is above the cursor; its flags come with the messages, unless some of it is known."""
+        if self.connection.names_contents or highest > cursor:
+            return self.connection.list_uids(cursor + 1, named=True)
+        return (Listed(uid, _UNTOLD) for uid in self.connection.uids(cursor + 1))
 
     def _note(
         self,
@@ -231,10 +237,12 @@ class Worker:
         self._fetch(mailbox, folder, first, listing.names, report)
         self._fetch(mailbox, folder, self._link(folder, again, listing, report), listing.names, report)
 
-    def _link(self, folder: Folder, uids: Sequence[int], listing: Listing, report: FolderReport) -> list[int]:
+    def _link(
+        self, folder: Folder, uids: Sequence[int], listing: Listing, report: FolderReport
+    ) -> Sequence[int]:
         """File those messages whose contents are kept under the names the server has for them; the others."""
         if not len(listing.names):
-            return list(uids)
+            return uids
         left: list[int] = []
         with self._filing(folder, report) as filing:
             for start in range(0, len(uids), plan.BATCH_MESSAGES):

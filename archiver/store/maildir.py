@@ -37,7 +37,7 @@ SPOOL = "archiver-spool-"
 _LETTERS = {"\\draft": "D", "\\flagged": "F", "\\answered": "R", "\\seen": "S", "\\deleted": "T"}
 
 
-class Name(msgspec.Struct, frozen=True):
+class Name(msgspec.Struct, frozen=True, gc=False):
     """The base of a file name, taken apart. `wire` is None when the file holds the wire bytes as they are."""
 
     received: int

@@ -148,7 +148,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     next_run: float | None
 
 
-class NewPlace(msgspec.Struct, frozen=True):
+class NewPlace(msgspec.Struct, frozen=True, gc=False):
     """A stored message about to be known; `content` and `labels` as in `Place`."""
 
     uid: int

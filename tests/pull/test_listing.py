@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.imap import Listed
-from archiver.pull.listing import Listing, Named, Names
+from archiver.pull.listing import Flags, Listing, Named, Names
 
 NAMED = st.builds(
     Named,
@@ -32,6 +32,29 @@ class TestNames:
         for uid in range(1, 10_001):
             names.add(uid, Named(f"gm:{1278455344230334865 + uid}:{uid}", uid, None))
         assert sum(sys.getsizeof(part) for part in vars(names).values()) < 60 * len(names)
+
+
+class TestFlags:
+    @given(
+        st.lists(
+            st.tuples(
+                st.integers(1, 40) | st.just((1 << 32) - 1),
+                st.frozensets(st.sampled_from(["\\Seen", "$Work", "Later"])),
+            )
+        )
+    )
+    def test_are_a_dictionary_whatever_the_order(self, told: list[tuple[int, frozenset[str]]]) -> None:
+        flags = Flags()
+        for uid, words in told:
+            flags.add(uid, words)
+        assert flags == dict(told)
+        assert len(flags) == len(set(flags)) == len(dict(told))
+
+    def test_take_little_room(self) -> None:
+        flags = Flags()
+        for uid in range(1, 10_001):
+            flags.add(uid, frozenset({"\\Seen"} if uid % 2 else ()))
+        assert sum(sys.getsizeof(part) for part in vars(flags).values()) < 10 * len(flags)
 
 
 class TestListing:

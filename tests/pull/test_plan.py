@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from array import array
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -231,7 +233,7 @@ class TestCompare:
             told, odd = {uid: server[uid]}, {uid: ("?", "", 0, None)}
             ((_, letters, words, _),) = plan.compare(told, odd, {}, NOW, complete=False).flags
             after[uid] = (letters, words, 0, None)
-        assert plan.compare(server, after, {}, NOW, complete=True) == plan.Differences((), (), ())
+        assert plan.compare(server, after, {}, NOW, complete=True) == plan.Differences(array("I"), (), ())
 
     def test_what_came_back_is_no_longer_gone(self) -> None:
         work = plan.compare({1: frozenset()}, {1: ("", "", 5, None)}, {}, NOW, complete=False)

@@ -200,6 +200,9 @@ class FakeConnection(Connection):
             if first <= uid and (last is None or uid <= last) and (since is None or mail.modseq > since):
                 yield self._listed(uid, mail, named)
 
+    def uids(self, first: int = 1) -> Iterator[int]:
+        return (listed.uid for listed in self.list_uids(first))
+
     def name(self, uids: Sequence[int]) -> Iterator[Listed]:
         self._record("name", self._examined, *uids)
         for uid, mail in self.server.folders[self._examined].shown().items():
