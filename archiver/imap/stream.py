@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import zlib
@@ -86,6 +87,21 @@ class Stream:
         return b"".join(parts)
 
     # For who listens without waiting
+
+    def whole(self, head: re.Pattern[bytes], tail: bytes) -> tuple[re.Match[bytes], bytes] | None:
+        """A literal whose size is the last group of `head`, and `tail` after it, if all of it has come.
+
+        None, and nothing is taken, when the next bytes are something else or not all there yet.
+        """
+        found = head.match(self._data, self._at)
+        if found is None:
+            return None
+        start = found.end()
+        end = start + int(found[found.re.groups])
+        if self._data[end : end + len(tail)] != tail:
+            return None
+        self._at = end + len(tail)
+        return found, self._data[start:end]
 
     @property
     def timeout(self) -> float:
