@@ -23,7 +23,7 @@ def literal(uid: int) -> bytes:
     return b"{%d}\r\n%b" % (len(BODIES[uid]), BODIES[uid])
 
 
-# The usual form, other orders, in two parts, with more than was asked for, what nobody asked for, other lines.
+# The usual form, other orders, two parts, more than was asked for, what nobody asked for, other lines.
 FORMS: Sequence[bytes] = (
     b"* 1 FETCH (UID 1 FLAGS (\\Seen) INTERNALDATE %b BODY[] %b)\r\n" % (DATE, literal(1)),
     b"* 2 FETCH (FLAGS (\\Seen) INTERNALDATE %b UID 2 BODY[] %b)\r\n" % (DATE, literal(2)),
