@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from archiver.archive.reports import AccountStatus, StatusReport
 
 
+# Turns wait for a free thread, and for each other.
+_PUNCTUAL = 60
+
+
 @click.command(
     epilog="Exit codes: 0 shown, whatever it says, 1 the ledger cannot be read, 2 usage or configuration."
 )
@@ -33,6 +37,12 @@ def command(session: Session, as_json: bool, folders: bool) -> None:
     _print(report)
     for account in report.accounts:
         _account(account, report.daemon is not None, folders)
+
+
+def _late(account: AccountStatus) -> float:
+    """For how many seconds a run that was due has not begun, be it that its daemon was killed; 0 for none."""
+    late = time.time() - (account.next_run or float("inf"))
+    return late if late > _PUNCTUAL and (account.started or 0) < (account.next_run or 0) else 0
 
 
 def _print(report: StatusReport) -> None:
@@ -60,7 +70,9 @@ def _account(account: AccountStatus, daemon: bool, folders: bool) -> None:
         print(
             f"  waiting    {count(account.failed, 'message')} the server did not hand out, to be tried again"
         )
-    if daemon and account.next_run:
+    if late := _late(account):
+        print(f"  overdue    since {moment(account.next_run)}, {span(late)}: does archiver run go on?")
+    elif daemon and account.next_run:
         print(f"  next run   {moment(account.next_run)}")
     if account.push:
         print(f"  push       {printable(account.push.text)}, since {moment(account.push.since)}")
