@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from archiver.imap import Connection, Mailbox
 from archiver.imap.stream import Stream
+from tests.conftest import AnyUser
 from tests.imap.conftest import Connect
-from tests.servers.dovecot import User
 from tests.servers.scripted import ScriptedServer, reply
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
@@ -106,11 +106,11 @@ def test_a_line_without_end_is_bounded() -> None:
 
 
 class TestCompress:
-    def test_on_dovecot(self, mailbox: User, log_in: Connect) -> None:
+    def test_on_real_servers(self, any_mailbox: AnyUser, log_in: Connect) -> None:
         message = b"Subject: x\r\n\r\n" + b"a long text \r\n" * 5000
         for _ in range(3):
-            mailbox.save(message)
-        connection = log_in(mailbox.server, user=mailbox.name)
+            any_mailbox.save(message)
+        connection = log_in(any_mailbox.server, user=any_mailbox.name)
         assert connection.has("COMPRESS=DEFLATE")
         connection._exchange.compress()
         connection.examine(Mailbox("INBOX", "INBOX", "/"))

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from archiver.errors import ConnectError, ConnectionLostError, InterruptedRun, StoreError
-from archiver.imap import Connection
+from archiver.imap import Connection, connect
 from archiver.pull import AccountReport
 from archiver.pull.crew import Crew
+from tests.conftest import AnyUser
 from tests.pull import checks
 from tests.pull.conftest import Archive, ArchiveOf, mail, small_groups
-from tests.pull.steps import crowd
-from tests.servers.dovecot import Dovecot
+from tests.pull.steps import delivered
 from tests.servers.fake import FakeServer
 
 
@@ -162,16 +162,23 @@ def test_an_error_of_the_disk_in_a_helper_ends_the_run(archive: Archive) -> None
     checks.converged(archive.root, server.messages())
 
 
-def test_on_dovecot(dovecot: Dovecot, archive_of: ArchiveOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    from archiver.imap import connect
+def test_on_real_servers(
+    any_mailbox: AnyUser, archive_of: ArchiveOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archiver.pull.worker._NEAR", 0.0)
+    messages = delivered(any_mailbox, *range(60))
+    archive = archive_of(any_mailbox.server, user=any_mailbox.name)
+    hired: list[str] = []
 
-    user, _ = crowd(dovecot, 100)
-    archive = archive_of(dovecot, user=user.name)
-    report = archive.sync(hire=lambda: connect(archive.imap, lambda: user.password), connections=3)
-    assert report.total("stored") == 100
-    assert len(checks.live(archive.root)) == 100
-    assert checks.findings(archive.root) == []
-    checks.nothing_between(archive.root)
+    @contextmanager
+    def hire() -> Iterator[Connection]:
+        with connect(archive.imap, lambda: any_mailbox.password) as connection:
+            hired.append(threading.current_thread().name)
+            yield connection
+
+    assert archive.sync(hire=hire, connections=3).total("stored") == 60
+    assert len(hired) == 2
+    checks.converged(archive.root, messages)
 
 
 class TestCrew:
