@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from whoosh import columns, fields
@@ -62,6 +63,9 @@ class Documents:
         self.count = 0
         self.lengths = {field: bytearray() for field in CONTENT}
         self.totals = dict.fromkeys(CONTENT, 0)
+        self.ordered = True
+        self.oldest = self.newest = 0
+        self._last = (-(1 << 63), b"")
         self._writer = W3Codec().per_document_writer(storage, self.segment)
 
     def add(
@@ -80,8 +84,15 @@ class Documents:
         writer.add_column_value("date", NUMBER, date)
         writer.add_column_value("size", NUMBER, size)
         writer.finish_doc()
+        self._note_order(date, key)
         self.count += 1
         return number
+
+    def _note_order(self, date: int, key: bytes) -> None:
+        self.ordered = self.ordered and self._last <= (date, key)
+        self._last = date, key
+        self.oldest = min(self.oldest, date) if self.count else date
+        self.newest = max(self.newest, date) if self.count else date
 
     def close(self) -> None:
         self._writer.close()
@@ -129,7 +140,14 @@ def finish(storage: PrivateStorage, documents: Documents) -> SegmentRecord:
     sync(path)
     lengths = {field: total for field, total in documents.totals.items() if total}
     return SegmentRecord(
-        segment.segment_id(), os.path.getsize(path), file_hash(path), documents.count, (), lengths
+        id=segment.segment_id(),
+        size=os.path.getsize(path),
+        hash=file_hash(path),
+        documents=documents.count,
+        ordered=documents.ordered,
+        oldest=documents.oldest,
+        newest=documents.newest,
+        lengths=lengths,
     )
 
 
@@ -145,12 +163,12 @@ def toc_segment(record: SegmentRecord) -> W3Segment:
 
 
 def write_segment(storage: PrivateStorage, prepared: Iterable[Prepared]) -> SegmentRecord:
-    """Write these documents, one at least, as a segment that no TOC names yet."""
+    """Write these documents, one at least, as a segment that no TOC names yet: in order of (date, key)."""
     documents = Documents(storage)
     # Term -> document, packed positions, document, packed positions ... : one flat list is fastest.
     found: dict[str, defaultdict[str, list[Any]]] = {field: defaultdict(list) for field in CONTENT}
     facts: defaultdict[str, list[int]] = defaultdict(list)
-    for each in prepared:
+    for each in sorted(prepared, key=attrgetter("date", "key")):
         stored = {"subject": each.subject, "from": each.sender, "has": " ".join(each.has)}
         number = documents.add(each.key, each.date, each.size, stored, each.lengths)
         for field, terms in each.terms.items():

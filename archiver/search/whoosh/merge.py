@@ -7,7 +7,7 @@ for each class it rises through.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from heapq import merge as merge_sorted
 from itertools import groupby
@@ -43,31 +43,40 @@ def _size_class(segment: SegmentRecord) -> int:
 
 
 def merge(storage: PrivateStorage, segments: Sequence[Segment]) -> SegmentRecord | None:
-    """Write one segment with the live documents of these, in their order; None when there are none."""
+    """Write one segment with the live documents of these, by (date, key); None when there are none."""
     if not any(segment.live for segment in segments):
         return None
     documents = Documents(storage)
-    numbers = [_copy_documents(segment, documents) for segment in segments]
+    numbers = _copy_documents(segments, documents)
     documents.close()
     fields = sorted({field for segment in segments for field in segment.terms.fields})
     write_terms(storage, documents, ((field, _terms(field, segments, numbers)) for field in fields))
     return finish(storage, documents)
 
 
-def _copy_documents(segment: Segment, documents: Documents) -> dict[int, int]:
-    """Old number -> new number of the live documents."""
-    with segment.reading():
-        lengths = {field: segment.length_bytes(field) for field in CONTENT}
-        return {
-            number: documents.add(
-                segment.keys[number],
-                segment.dates[number],
+def _copy_documents(segments: Sequence[Segment], documents: Documents) -> list[dict[int, int]]:
+    """For each segment old number -> new number of its live documents."""
+    numbers: list[dict[int, int]] = [{} for _ in segments]
+    with ExitStack() as stack:
+        for segment in segments:
+            stack.enter_context(segment.reading())
+        lengths = [{field: each.length_bytes(field) for field in CONTENT} for each in segments]
+        for date, key, at, number in merge_sorted(*map(_in_order, segments, range(len(segments)))):
+            segment = segments[at]
+            numbers[at][number] = documents.add(
+                key,
+                date,
                 segment.sizes[number],
                 segment.stored(number),
-                {field: LENGTHS[of[number]] for field, of in lengths.items()},
+                {field: LENGTHS[of[number]] for field, of in lengths[at].items()},
             )
-            for number in sorted(segment.live)
-        }
+    return numbers
+
+
+def _in_order(segment: Segment, at: int) -> Iterable[tuple[int, bytes, int, int]]:
+    """(date, key, at, number) of the live documents, ascending."""
+    found = ((segment.dates[number], segment.key(number), at, number) for number in sorted(segment.live))
+    return found if segment.record.ordered else sorted(found)
 
 
 def _terms(
@@ -89,7 +98,16 @@ def _terms(
                     weights += heavy
                     values += packed
             if ids:
-                yield term.decode(), (ids, weights, values or None)
+                # One posting alone has an empty value where others of its field have none.
+                yield term.decode(), _ascending(ids, weights, values if field in CONTENT else None)
+
+
+def _ascending(ids: list[int], weights: list[float], values: list[bytes] | None) -> Posting:
+    """Postings of several segments as those of one: their documents may have been shuffled together."""
+    if ids == (ascending := sorted(ids)):
+        return ids, weights, values
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return ascending, [weights[at] for at in order], values and [values[at] for at in order]
 
 
 def _listed(at: int, field: str, segment: Segment) -> Iterator[tuple[bytes, int, bytes]]:

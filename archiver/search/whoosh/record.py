@@ -19,7 +19,7 @@ import msgspec
 
 from archiver.errors import DamagedError, DiskFullError, StoreError
 
-FORMAT = 1
+FORMAT = 2
 """Of the record, the schema and the analysis together: another number means rebuild."""
 
 REBUILD = "run `archiver reindex` to build it anew"
@@ -29,12 +29,19 @@ _ours = re.compile(r"_MAIN_\d+\.toc|MAIN_[0-9a-z]+\.|archiver-\d+\.json")
 
 
 class SegmentRecord(msgspec.Struct, frozen=True):
-    """One segment: its file, how many documents it has, which of them are deleted, terms of each field."""
+    """One segment: its file, how many documents it has, which of them are deleted, terms of each field.
+
+    `ordered`: document numbers ascend by (date, key). `oldest` and `newest` are the dates of all
+    documents, deleted ones too, in Unix seconds; so those of the first and the last when it is ordered.
+    """
 
     id: str
     size: int
     hash: str
     documents: int
+    ordered: bool
+    oldest: int
+    newest: int
     deleted: tuple[int, ...] = ()
     lengths: dict[str, int] = {}
 

@@ -141,7 +141,17 @@ def write_with_stock(folder: Path) -> None:
         "subject": sum(len(terms(document.subject)) for document in samples()),
         "body": sum(len(terms(document.body)) for document in samples()),
     }
-    record = SegmentRecord(segment.segment_id(), path.stat().st_size, file_hash(str(path)), 300, (), lengths)
+    dates = [document.date for document in samples()]
+    record = SegmentRecord(
+        id=segment.segment_id(),
+        size=path.stat().st_size,
+        hash=file_hash(str(path)),
+        documents=300,
+        ordered=False,
+        oldest=min(dates),
+        newest=max(dates),
+        lengths=lengths,
+    )
     commit(str(folder), index.latest_generation() + 1, [record], IndexState("L", 1))
 
 
