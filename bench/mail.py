@@ -7,15 +7,18 @@ import email
 import lzma
 import os
 import random
+import re
 import shutil
 import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 
+from archiver.store import layout
+from archiver.store.maildir import Name, key_of, to_file
 from bench import common
 from tests.servers import dovecot
 
@@ -99,6 +102,52 @@ def unpack(maildir: Path) -> tuple[int, int]:
             count += 1
             size += len(raw)
     return count, size
+
+
+_IDS = re.compile(
+    rb"^(?:Message-ID|In-Reply-To|References):[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE
+)
+_DATE = re.compile(rb"^Date:[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE)
+_COPIES_APART = 37 * 86_400
+
+
+def multiplied(count: int) -> Iterator[tuple[int, int, bytes]]:
+    """`count` messages made of the corpus: (which copy, INTERNALDATE, bytes); the same ones every time.
+
+    Copy 0 is the corpus as it is; the n-th has other ids and is n times 37 days older, so that copies of
+    a message do not stand side by side.
+    """
+    with lzma.open(CORPUS) as packed, tarfile.open(fileobj=packed, mode="r|") as members:
+        contents = ((member, members.extractfile(member)) for member in members)
+        originals = [(file.read(), member.mtime) for member, file in contents if file]
+    for number in range(count):
+        copy, at = divmod(number, len(originals))
+        raw, otherwise = originals[at]
+        moment = int(received(raw, otherwise)) - copy * _COPIES_APART
+        yield copy, moment, _renamed(raw, copy, moment) if copy else raw
+
+
+def _renamed(raw: bytes, copy: int, moment: int) -> bytes:
+    """A message with other ids and another date."""
+    head, blank, body = raw.partition(b"\n\n")
+    head = _IDS.sub(lambda found: found[0].replace(b"<", b"<%d." % copy), head)
+    return _DATE.sub(b"Date: " + formatdate(moment).encode(), head) + blank + body
+
+
+def fill_archive(root: Path, count: int) -> None:
+    """Lay out `multiplied` messages as pulled ones: INBOX and a folder for each further copy.
+
+    Nine of ten are read, one of 500 is flagged. The next command rebuilds ledger and index from it.
+    """
+    for copy in range(count // 17_000 + 1):
+        name = f"Lists/{copy}" if copy else "INBOX"
+        layout.claim_folder(str(root), "bench", layout.FolderFile(name, name, "/"))
+    for uid, (copy, moment, raw) in enumerate(multiplied(count), 1):
+        data, wire = to_file(raw)
+        base = Name(moment, key_of(raw).hex()[:32], len(data), wire, 1, uid)
+        flags = "F" * (uid % 500 == 0) + "S" * (uid % 10 != 0)
+        folder = root / "mail" / "bench" / (f"Lists/{copy}" if copy else "INBOX")
+        (folder / "cur" / f"{base}:2,{flags}").write_bytes(data)
 
 
 def received(raw: bytes, otherwise: float) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -325,16 +326,30 @@ class Archive:
         tree = parse(text, now=datetime.now())
         with self.ledger() as ledger, self._index() as index:
             pending = ledger.last_change() - _indexed(ledger, index)
-            if index.state() is None:
-                return Results(0, (), tree, pending)
             hits = index.search(tree, lambda node: ledger.keys(*places.compile(node)), order, offset, limit)
             rows = tuple(Row(short_id(ledger, h.key), h, tuple(ledger.spots(h.key))) for h in hits.hits)
             return Results(hits.total, rows, tree, pending)
 
+    def count(self, text: str) -> int:
+        """How many messages a query finds, counted."""
+        from archiver.search import places
+        from archiver.search.query import parse
+
+        tree = parse(text, now=datetime.now())
+        with self.ledger() as ledger, self._index() as index:
+            return index.matches(tree, lambda node: ledger.keys(*places.compile(node)))
+
     def search_keys(self, text: str) -> list[bytes]:
         """The keys of every message a query finds, oldest first."""
-        found = self.search(text, order="oldest", limit=1 << 31)
-        return [row.hit.key for row in found.rows]
+        from archiver.search import places
+        from archiver.search.query import parse
+
+        tree = parse(text, now=datetime.now())
+        with self.ledger() as ledger, self._index() as index:
+            hits = index.search(
+                tree, lambda node: ledger.keys(*places.compile(node)), "oldest", 0, sys.maxsize
+            )
+            return [hit.key for hit in hits.hits]
 
     def resolve(self, text: str) -> bytes:
         """The key that an id, the first digits of a key, stands for; NotFoundError when it is not one."""

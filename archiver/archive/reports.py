@@ -12,7 +12,7 @@ from archiver.store.records import Spot
 if TYPE_CHECKING:
     from archiver.indexer import IndexReport
     from archiver.pull import AccountReport
-    from archiver.search.index import Hit
+    from archiver.search.index import Hit, Total
     from archiver.search.tree import Node
     from archiver.verify import VerifyReport
 
@@ -45,9 +45,9 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct, frozen=True):
-    """A page of hits, the exact total, the tree that was asked, and how many messages are not indexed yet."""
+    """A page of hits, how many there are, the tree that was asked, how many messages are not indexed yet."""
 
-    total: int
+    total: Total
     rows: tuple[Row, ...]
     tree: Node
     pending: int

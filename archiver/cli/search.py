@@ -77,6 +77,7 @@ def _also(field: Field) -> list[str]:
     metavar="N",
     help="How many to leave out first.",
 )
+@click.option("--count", "counting", is_flag=True, help="Print only how many messages there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the hits for programs.")
 @click.option(
     "--format",
@@ -88,7 +89,14 @@ def _also(field: Field) -> list[str]:
 )
 @click.pass_obj
 def command(
-    session: Session, query: tuple[str, ...], sort: Order, limit: int, offset: int, as_json: bool, shape: str
+    session: Session,
+    query: tuple[str, ...],
+    sort: Order,
+    limit: int,
+    offset: int,
+    counting: bool,
+    as_json: bool,
+    shape: str,
 ) -> None:
     """Find messages; the first column is the id that show, attachments and resend take.
 
@@ -96,6 +104,9 @@ def command(
     begins with a minus goes after a double dash: archiver search -- -is:read
     """
     archive = session.archive()
+    if counting:
+        print(archive.count(" ".join(query)))
+        return
     results = archive.search(" ".join(query), order=sort, offset=offset, limit=limit)
     if results.pending:
         say(f"{count(results.pending, 'message')} not indexed yet: archiver sync or reindex does it")
@@ -115,7 +126,8 @@ def command(
 
 def _facts(results: Results, offset: int) -> dict[str, Any]:
     return {
-        "total": results.total,
+        "total": results.total.count,
+        "exact": results.total.exact,
         "offset": offset,
         "hits": [
             {
@@ -163,17 +175,19 @@ def _where(row: Row) -> str:
 
 
 def _range(results: Results, offset: int) -> str:
-    total, last = count(results.total, "message"), offset + len(results.rows)
-    if not results.rows and results.total:
+    """Which part of the hits is shown; after one of several pages whose number is estimated, more follow."""
+    about = "" if results.total.exact else "about "
+    total, last = about + count(results.total.count, "message"), offset + len(results.rows)
+    if not results.rows and results.total.count:
         return f"nothing from {offset + 1:,} on; {total} in all"
-    if last < results.total:
+    if about or last < results.total.count:
         return f"{offset + 1:,} to {last:,} of {total}; --offset {last} goes on"
     return f"{offset + 1:,} to {last:,} of {total}" if offset else total
 
 
 def _why_empty(archive: Archive, results: Results) -> str:
     """A mistyped `archive:` looks like this, too."""
-    if results.total:
+    if results.total.count:
         return ""
     with archive.ledger() as ledger:
         return "" if ledger.document_count() else "; the archive is empty, archiver sync fills it"

@@ -83,10 +83,17 @@ class Hit(msgspec.Struct, frozen=True):
     has_attachment: bool
 
 
-class Hits(msgspec.Struct, frozen=True):
-    """A page of hits, and how many documents were found in all."""
+class Total(msgspec.Struct, frozen=True):
+    """How many documents there are for a query: counted, or else estimated to two digits."""
 
-    total: int
+    count: int
+    exact: bool
+
+
+class Hits(msgspec.Struct, frozen=True):
+    """A page of hits, and how many there are in all."""
+
+    total: Total
     hits: tuple[Hit, ...]
 
 
@@ -110,7 +117,14 @@ class Index(Protocol):
     def search(
         self, tree: Node, places: Places, order: Order = "newest", offset: int = 0, limit: int = 20
     ) -> Hits:
-        """The page of hits from `offset` on, and the exact total. Equal dates are ordered by key."""
+        """The page of hits from `offset` on.
+
+        Equal dates are ordered by key; `newest` is the reverse of `oldest`, and equal scores are ordered so.
+        The total is exact when it costs little; who needs it asks `matches`.
+        """
+
+    def matches(self, tree: Node, places: Places) -> int:
+        """How many documents there are for a query, counted."""
 
     def count(self) -> int:
         """How many documents there are."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pickle
 import struct
-from itertools import accumulate
+from collections.abc import Iterator
+from itertools import accumulate, islice
 from operator import sub
 
 _count = struct.Struct("!I")
@@ -37,6 +38,11 @@ def pack(positions: list[int]) -> bytes:
 
 def unpack(packed: bytes) -> list[int]:
     return list(accumulate(pickle.loads(packed[_count.size :])))
+
+
+def starts(packed: bytes, before: int) -> Iterator[int]:
+    """Where rows of terms begin in which this one comes after so many others, were the others there."""
+    return islice(accumulate(pickle.loads(packed[_count.size :]), initial=-before), 1, None)
 
 
 def count(packed: bytes) -> int:

@@ -29,6 +29,7 @@ from archiver.errors import (
 )
 from archiver.indexer import IndexReport
 from archiver.pull import AccountReport
+from archiver.search.index import Total
 from archiver.store.locks import lock
 from archiver.store.maildir import key_of
 from archiver.workers import worker_count
@@ -102,7 +103,7 @@ def archive(tree: Tree, said: list[str]) -> Archive:
 
 def test_search_knows_places_ids_and_what_is_not_indexed_yet(archive: Archive, tree: Tree) -> None:
     results = archive.search("subject:number folder:lists")
-    assert (results.total, results.pending) == (2, 0)
+    assert (results.total, results.pending) == (Total(2, exact=True), 0)
     assert {row.hit.key for row in results.rows} == {key_of(message(5)), key_of(message(6))}
     by_key = {row.hit.key: row for row in results.rows}
     assert [spot.folder for spot in by_key[key_of(message(5))].spots] == ["INBOX", "Lists/a"]
@@ -118,7 +119,7 @@ def test_search_knows_places_ids_and_what_is_not_indexed_yet(archive: Archive, t
 
 def test_an_archive_that_does_not_exist_yet(tmp_path: Path) -> None:
     archive = Archive(Config(archive=str(tmp_path / "new" / "archive")))
-    assert (archive.search("anything").total, archive.status().documents) == (0, 0)
+    assert (archive.search("anything").total.count, archive.status().documents) == (0, 0)
     assert stat.S_IMODE((tmp_path / "new" / "archive").stat().st_mode) == 0o700
     assert archive.verify().found.findings == []
 
@@ -134,14 +135,14 @@ class TestLedgerLost:
         tree.lose_ledger()
         rotten = next(Path(tree.root, "mail/work/INBOX/cur").glob("*U=2:2,"))
         rotten.write_bytes(b"rot")
-        assert archive.search("word3").total == 1
+        assert archive.search("word3").total.count == 1
         assert said == [
             "the ledger is missing: rebuilding it from the mail",
             "the ledger knows 6 messages again",
             f"damaged, not taken in: {rotten}",
         ]
         said.clear()
-        assert archive.search("word3").total == 1
+        assert archive.search("word3").total.count == 1
         assert said == []
 
     def test_a_folder_without_its_name_is_taken_in_and_said(
@@ -150,7 +151,7 @@ class TestLedgerLost:
         tree.lose_ledger()
         for described in Path(tree.root, "mail").rglob(".folder.json"):
             described.unlink()
-        assert archive.search("word3").total == 1
+        assert archive.search("word3").total.count == 1
         assert "no readable .folder.json, named after its directory: work/INBOX" in said
 
     def test_by_one_of_many_that_start_at_once(self, archive: Archive, tree: Tree, said: list[str]) -> None:
@@ -180,7 +181,7 @@ class TestLedgerLost:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr("archiver.store.rebuild.adopt", die)
             archive.search("x")
-        assert archive.search("word3").total == 1
+        assert archive.search("word3").total.count == 1
         assert "the ledger knows 7 messages again" in said
 
 
@@ -219,7 +220,7 @@ class TestSync:
 
     def test_searching_waits_for_nobody(self, archive: Archive, said: list[str]) -> None:
         with contention(archive, "account-work"), contention(archive, "index"), contention(archive, "daemon"):
-            assert archive.search("word3").total == 1
+            assert archive.search("word3").total.count == 1
             status = archive.status()
         assert said == []
         assert status.daemon == f"PID {os.getpid()}, another run"

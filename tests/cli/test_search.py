@@ -116,6 +116,7 @@ class TestForPrograms:
         place = {"account": "work", "flags": "S", "labels": [], "gone": None, "received": received}
         assert result.json() == {
             "total": 1,
+            "exact": True,
             "offset": 0,
             "hits": [
                 {
@@ -133,7 +134,12 @@ class TestForPrograms:
         assert result.err == ""
 
     def test_json_of_nothing(self, library: Home) -> None:
-        assert library.good("search", "--json", "nowhere").json() == {"total": 0, "offset": 0, "hits": []}
+        assert library.good("search", "--json", "nowhere").json() == {
+            "total": 0,
+            "exact": True,
+            "offset": 0,
+            "hits": [],
+        }
 
     def test_json_tells_when_it_was_found_gone(self, library: Home) -> None:
         ((place,),) = [
@@ -143,7 +149,11 @@ class TestForPrograms:
 
     def test_json_counts_beyond_the_page(self, library: Home) -> None:
         page = library.good("search", "--json", "news", "--limit", "2", "--offset", "5").json()
-        assert (page["total"], page["offset"], len(page["hits"])) == (25, 5, 2)
+        assert (page["total"], page["exact"], page["offset"], len(page["hits"])) == (25, True, 5, 2)
+
+    def test_count(self, library: Home) -> None:
+        assert library.good("search", "--count", "news").lines() == ["25"]
+        assert library.good("search", "--count", "nowhere").lines() == ["0"]
 
     def test_keys(self, library: Home) -> None:
         assert library.good("search", "invoice", "--format", "keys").lines() == [key(mails.INVOICE)]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.errors import QueryError
-from archiver.search.index import Document, Index, IndexState, Order, Prepared, prepare
+from archiver.search.index import Document, Index, IndexState, Order, Prepared, Total, prepare
 from archiver.search.query import parse
 from archiver.search.tree import Node
 from tests.search import plain
@@ -152,7 +152,8 @@ class IndexContract:
         assert index.state() is None
         assert index.count() == 0
         assert index.keys() == set()
-        assert index.search(parse("a OR -a", now=NOW), no_places).total == 0
+        assert index.search(parse("a OR -a", now=NOW), no_places).total == Total(0, exact=True)
+        assert index.matches(parse("a OR -a", now=NOW), no_places) == 0
         assert index.maintain() is False
 
     def test_holds_what_was_given(self, filled: Index) -> None:
@@ -166,7 +167,8 @@ class IndexContract:
         expected = plain.found(tree, samples(), places)
         hits = filled.search(tree, places, "newest", 0, 1000)
         assert [hit.key for hit in hits.hits] == [document.key for document in expected]
-        assert hits.total == len(expected)
+        assert hits.total == Total(len(expected), exact=True)
+        assert filled.matches(tree, places) == len(expected)
 
     @given(text=queries(), offset=st.integers(0, 30), limit=st.integers(0, 30))
     def test_pages_and_orders(self, filled: Index, text: str, offset: int, limit: int) -> None:
@@ -177,9 +179,10 @@ class IndexContract:
             whole = filled.search(tree, places, order, 0, 1000)
             part = filled.search(tree, places, order, offset, limit)
             assert part.hits == whole.hits[page]
-            assert part.total == whole.total == len(whole.hits)
+            assert part.total == whole.total == Total(len(whole.hits), exact=True)
         oldest = filled.search(tree, places, "oldest", 0, 1000).hits
         assert list(oldest) == sorted(oldest, key=lambda hit: (hit.date, hit.key))
+        assert filled.search(tree, places, "newest", 0, 1000).hits == oldest[::-1]
 
     @given(st.text("東京都かな안녕สวั", min_size=2, max_size=5))
     def test_any_two_characters_of_a_script_without_spaces(self, filled: Index, part: str) -> None:

@@ -28,7 +28,7 @@ Places = Callable[[Node], AbstractSet[bytes]]
 def found(tree: Node, documents: Iterable[Document], places: Places) -> list[Document]:
     """The documents for which the tree holds, newest first."""
     matching = [document for document in documents if holds(tree, document, places)]
-    return sorted(matching, key=lambda document: (-document.date, document.key))
+    return sorted(matching, key=lambda document: (document.date, document.key), reverse=True)
 
 
 def holds(node: Node, document: Document, places: Places) -> bool:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from heapq import nlargest
 
 import msgspec
 
 from archiver.errors import DamagedError
-from archiver.search.index import Hit, Hits, IndexState, Order, Places, Prepared
+from archiver.search.index import Hit, Hits, IndexState, Order, Places, Prepared, Total
 from archiver.search.tree import Node
 from archiver.search.whoosh import record as records
-from archiver.search.whoosh.evaluate import evaluate
+from archiver.search.whoosh.evaluate import Reading
+from archiver.search.whoosh.pages import by_date
+from archiver.search.whoosh.rank import by_score
 from archiver.search.whoosh.record import REBUILD, Record, SegmentRecord
 from archiver.search.whoosh.segment import Segment
+from archiver.search.whoosh.totals import count, total
 
 
 class Snapshot:
@@ -47,7 +49,7 @@ class WhooshIndex:
         return sum(segment.record.documents - len(segment.record.deleted) for segment in self._segments())
 
     def keys(self) -> set[bytes]:
-        return {key for segment in self._segments() for key in segment.by_key}
+        return {segment.key(number) for segment in self._segments() for number in segment.live}
 
     def hit(self, key: bytes) -> Hit | None:
         for segment in self._segments():
@@ -58,14 +60,19 @@ class WhooshIndex:
     def search(
         self, tree: Node, places: Places, order: Order = "newest", offset: int = 0, limit: int = 20
     ) -> Hits:
-        segments = self._segments()
-        asked = _asked_once(places)
-        found: list[AbstractSet[int]] = []
-        for segment in segments:
-            with segment.reading():
-                found.append(evaluate(segment, tree, asked))
-        page = _page(_values(segments, found, tree, order), segments, offset, limit)
-        return Hits(sum(map(len, found)), tuple(_hit(segment, number) for segment, number in page))
+        readings = self._readings(places, whole=order == "relevance")
+        wanted = offset + limit
+        page: Sequence[tuple[int, int]]
+        if order == "relevance":
+            ranked, found = by_score(readings, tree, wanted)
+            page, in_all = [entry[3:] for entry in ranked[offset:]], Total(found, exact=True)
+        else:
+            dated, found, scans = by_date(readings, tree, order == "newest", wanted)
+            page, in_all = [entry[2:] for entry in dated[offset:]], total(tree, found, scans)
+        return Hits(in_all, tuple(_hit(readings[at].segment, number) for at, number in page))
+
+    def matches(self, tree: Node, places: Places) -> int:
+        return sum(count(reading, tree, reading.everything) for reading in self._readings(places))
 
     def verify(self) -> None:
         while snapshot := self._current():
@@ -110,6 +117,10 @@ class WhooshIndex:
 
         self._snapshot = None
         clear(self.path)
+
+    def _readings(self, places: Places, whole: bool = False) -> list[Reading]:
+        asked = _asked_once(places)
+        return [Reading(segment, asked, whole) for segment in self._segments()]
 
     def _generation(self) -> int:
         return self._snapshot.record.generation if self._snapshot else 0
@@ -170,43 +181,6 @@ def _asked_once(places: Places) -> Places:
         return answers[node]
 
     return ask
-
-
-def _values(
-    segments: Sequence[Segment], found: Sequence[AbstractSet[int]], tree: Node, order: Order
-) -> list[list[tuple[float, int]]]:
-    """For each segment (value, number) of what was found; the largest values are wanted."""
-    if order == "relevance":
-        from archiver.search.whoosh.rank import scores
-
-        ranked = scores(segments, found, tree)
-        return [
-            [(by.get(number, 0.0), number) for number in numbers]
-            for by, numbers in zip(ranked, found, strict=True)
-        ]
-    sign = 1 if order == "newest" else -1
-    return [
-        [(sign * segment.dates[number], number) for number in numbers]
-        for segment, numbers in zip(segments, found, strict=True)
-    ]
-
-
-def _page(
-    values: list[list[tuple[float, int]]], segments: Sequence[Segment], offset: int, limit: int
-) -> list[tuple[Segment, int]]:
-    """The part of the order that is asked for; equal values are ordered by date and key."""
-    best = nlargest(offset + limit, (value for ranked in values for value, _ in ranked))
-    if not best:
-        return []
-    least = best[-1]
-    candidates = [
-        (-value, -segment.dates[number], segment.key(number), segment, number)
-        for segment, ranked in zip(segments, values, strict=True)
-        for value, number in ranked
-        if value >= least
-    ]
-    candidates.sort(key=lambda candidate: candidate[:3])
-    return [(segment, number) for *_, segment, number in candidates[offset : offset + limit]]
 
 
 def _hit(segment: Segment, number: int) -> Hit:

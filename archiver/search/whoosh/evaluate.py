@@ -1,16 +1,20 @@
-"""A query tree to the documents of one segment, as a set of their numbers.
+"""A query tree to the documents of one segment, window by window.
 
-Deleted documents never come out. A prefix stands for every term that begins so, looked at one after the
-other: what is in memory grows with the documents, not with the terms.
+A window is a range of document numbers; in it, a tree becomes a set of them. So a search that begins at
+one end of a segment stops at the page, and what it does not come to is not read. Deleted documents are
+among the numbers; who asks leaves them out at the end (`Reading.live`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cached_property, partial
+from typing import TypeAlias, TypeVar
 
 from archiver.search.fields import CONTENT
-from archiver.search.positions import unpack
+from archiver.search.positions import starts
 from archiver.search.tree import (
     And,
     Content,
@@ -25,127 +29,234 @@ from archiver.search.tree import (
     SizeRange,
     Word,
 )
+from archiver.search.whoosh.lists import Postings
 from archiver.search.whoosh.segment import Segment
 
-Places = Callable[[Node], AbstractSet[bytes]]
+T = TypeVar("T")
+Places: TypeAlias = Callable[[Node], AbstractSet[bytes]]
+Values: TypeAlias = "Callable[[AbstractSet[int]], Iterator[tuple[int, bytes]]]"
+
+# Lists of one prefix that are held at once; of more, only their documents are.
+_LISTS = 4096
 
 
-def evaluate(segment: Segment, node: Node, places: Places) -> AbstractSet[int]:
-    """The documents of the segment for which the tree holds."""
+class Reading:
+    """One query's view of a segment: the lists it has looked up."""
+
+    def __init__(self, segment: Segment, places: Places, whole: bool = False) -> None:
+        """`whole`: more will be read of a list than its ids."""
+        self.segment = segment
+        self.whole = whole
+        self.everything = range(segment.record.documents)
+        self.places = places
+        self._deleted = frozenset(segment.record.deleted)
+        self._postings: dict[tuple[str, str], Postings | None] = {}
+        self._starting: dict[tuple[str, str], Starting] = {}
+        self._ordered: dict[int, list[Node]] = {}
+
+    def live(self, node: Node, window: range) -> AbstractSet[int]:
+        """The documents in the window for which the tree holds, deleted ones left out."""
+        with self.segment.reading():
+            return matching(self, node, window) - self._deleted
+
+    def postings(self, field: str, term: str) -> Postings | None:
+        """None when no document has the term."""
+        key = field, term
+        if key not in self._postings:
+            entry = self.segment.terms.get(field, term)
+            self._postings[key] = self.segment.postings(entry, self.whole) if entry else None
+        return self._postings[key]
+
+    def starting(self, field: str, prefix: str) -> Starting:
+        key = field, prefix
+        if key not in self._starting:
+            self._starting[key] = Starting(self.segment, field, prefix)
+        return self._starting[key]
+
+    def cheapest_first(self, node: And) -> list[Node]:
+        """The parts in the order in which to ask them: each only about what those before it left."""
+        if id(node) not in self._ordered:
+            self._ordered[id(node)] = sorted(node.parts, key=partial(cost, self))
+        return self._ordered[id(node)]
+
+
+class Starting:
+    """The terms that begin so, as if they were one.
+
+    What is in memory grows with the documents, not with the terms.
+    """
+
+    def __init__(self, segment: Segment, field: str, prefix: str) -> None:
+        self._segment = segment
+        self._prefix = field, prefix
+
+    def _all(self) -> Iterator[Postings]:
+        return map(self._segment.postings, self._segment.terms.starting(*self._prefix))
+
+    @cached_property
+    def _known(self) -> tuple[list[int], list[Postings]]:
+        """Documents that are known without a list, ascending; the lists with all others."""
+        alone: set[int] = set()
+        lists: list[Postings] = []
+        for each in self._all():
+            if each.frequency == 1:
+                alone.add(each.first)
+                continue
+            lists.append(each)
+            if len(lists) == _LISTS:
+                alone.update(*(each.within(range(each.last + 1)) for each in lists))
+                lists.clear()
+        return sorted(alone), lists
+
+    def within(self, window: range, among: AbstractSet[int] | None) -> AbstractSet[int]:
+        """As `Postings.within`."""
+        alone, lists = self._known
+        found = set(alone[bisect_left(alone, window.start) : bisect_left(alone, window.stop)])
+        if among is not None:
+            found &= among
+        return found.union(*(each.within(window, among) for each in lists))
+
+    def values(self, wanted: AbstractSet[int]) -> Iterator[tuple[int, bytes]]:
+        """As `Postings.values`; a document comes once for each of the terms it has."""
+        low, high = min(wanted), max(wanted)
+        for each in self._all():
+            if each.first <= high and each.last >= low:
+                yield from each.values(wanted)
+
+
+def matching(
+    reading: Reading, node: Node, window: range, among: AbstractSet[int] | None = None
+) -> AbstractSet[int]:
+    """The documents in the window for which the tree holds; only some of `among`, when that is given."""
     match node:
-        case And(parts):
-            return _and(segment, parts, places)
+        case And():
+            return _and(reading, node, window, among)
         case Or(parts):
-            return frozenset().union(*(evaluate(segment, part, places) for part in parts))
+            return frozenset().union(*(matching(reading, part, window, among) for part in parts))
         case Not(part):
-            return segment.live - evaluate(segment, part, places)
+            asked = frozenset(window) if among is None else among
+            return asked - matching(reading, part, window, asked)
         case DateRange(start, end):
-            return _between(segment, segment.dates, start, end)
+            dates = reading.segment.dates
+            return _holding(window, among, dates, partial(_inside, low=start, high=end))
         case SizeRange(low, high):
-            return _between(segment, segment.sizes, low, high)
-        case Has(what):
-            return segment.live & _ids(segment, segment.terms.get("has", what))
+            return _holding(window, among, reading.segment.sizes, partial(_inside, low=low, high=high))
         case SamePlace():
-            return _of_keys(segment, places(node))
-        case Word() | Phrase() | Prefix():
-            return leaf_documents(segment, node)
+            return _holding(window, among, reading.segment.keys, reading.places(node).__contains__)
+        case Word() | Has():
+            found = [each.within(window, among) for each in _lists(reading, node)]
+            return found[0] if len(found) == 1 else frozenset().union(*found)
+        case Phrase() | Prefix():
+            in_fields = (_in_field(reading, each, node, window, among) for each in fields_of(node))
+            return frozenset().union(*in_fields)
     raise TypeError(f"not a query: {type(node).__name__}")
 
 
-def leaf_documents(segment: Segment, leaf: Content) -> AbstractSet[int]:
-    """The documents of a content leaf, in its field or in any."""
-    fields = (leaf.field,) if leaf.field else CONTENT
-    return segment.live & frozenset().union(*(_content(segment, each, leaf) for each in fields))
+def span(reading: Reading, node: Node) -> range:
+    """A range of documents outside which the tree holds for none; found without reading a list."""
+    everything = reading.everything
+    match node:
+        case And(parts):
+            spans = [span(reading, part) for part in parts]
+            return range(max(each.start for each in spans), min(each.stop for each in spans))
+        case Or(parts):
+            return _hull([span(reading, part) for part in parts])
+        case DateRange(start, end) if reading.segment.record.ordered:
+            dates = reading.segment.dates
+            low = 0 if start is None else bisect_left(dates, start)
+            return everything[low : None if end is None else bisect_left(dates, end)]
+        case Word() | Has():
+            return _hull([range(each.first, each.last + 1) for each in _lists(reading, node)])
+    return everything
 
 
-def _and(segment: Segment, parts: Sequence[Node], places: Places) -> AbstractSet[int]:
-    """What is asked for first, then what is excluded; stops at nothing."""
-    found: AbstractSet[int] | None = None
-    for part in sorted(parts, key=lambda part: isinstance(part, Not)):
-        if isinstance(part, Not):
-            found = (segment.live if found is None else found) - evaluate(segment, part.part, places)
-        else:
-            mine = evaluate(segment, part, places)
-            found = mine if found is None else found & mine
+def cost(reading: Reading, node: Node) -> int:
+    """About how many postings have to be read to evaluate the tree for the whole segment."""
+    match node:
+        case And(parts):
+            return min(cost(reading, part) for part in parts)
+        case Or(parts):
+            return sum(cost(reading, part) for part in parts)
+        case Word() | Has():
+            return sum(each.frequency for each in _lists(reading, node))
+        case Phrase(_, terms):
+            # Documents that have all the terms have to be looked into.
+            return sum(4 * _rarest(reading, field, terms) for field in fields_of(node))
+        case SamePlace():
+            return len(reading.places(node))
+    return len(reading.everything)
+
+
+def _rarest(reading: Reading, field: str, terms: Sequence[str]) -> int:
+    """In how many documents the rarest of the terms is."""
+    found = [reading.postings(field, term) for term in terms]
+    return min(each.frequency if each else 0 for each in found)
+
+
+def fields_of(leaf: Content) -> Sequence[str]:
+    """The fields in which it is looked for."""
+    return (leaf.field,) if leaf.field else CONTENT
+
+
+def _lists(reading: Reading, node: Word | Has) -> list[Postings]:
+    """The list of a term in each field, where there is one."""
+    names = [("has", node.what)] if isinstance(node, Has) else [(f, node.term) for f in fields_of(node)]
+    return [each for name in names if (each := reading.postings(*name))]
+
+
+def _hull(spans: Iterable[range]) -> range:
+    filled = [each for each in spans if each]
+    return range(min((s.start for s in filled), default=0), max((s.stop for s in filled), default=0))
+
+
+def _and(reading: Reading, node: And, window: range, among: AbstractSet[int] | None) -> AbstractSet[int]:
+    found = among
+    for part in reading.cheapest_first(node):
+        found = matching(reading, part, window, found)
+        if not found:
+            break
+    return frozenset() if found is None else found
+
+
+def _inside(value: int, low: int | None, high: int | None) -> bool:
+    return (low is None or low <= value) and (high is None or value < high)
+
+
+def _holding(
+    window: range, among: AbstractSet[int] | None, column: Sequence[T], test: Callable[[T], bool]
+) -> AbstractSet[int]:
+    """The documents whose value in the column passes the test."""
+    return {number for number in (window if among is None else among) if test(column[number])}
+
+
+def _in_field(
+    reading: Reading, field: str, leaf: Phrase | Prefix, window: range, among: AbstractSet[int] | None
+) -> AbstractSet[int]:
+    """The documents with the terms of a leaf in a row, in one field."""
+    if isinstance(leaf, Prefix) and not leaf.terms:
+        return reading.starting(field, leaf.prefix).within(window, among)
+    row = [reading.postings(field, term) for term in leaf.terms]
+    found = among
+    for each in sorted(row, key=lambda each: each.frequency if each else 0):
+        found = each.within(window, found) if each else None
         if not found:
             return frozenset()
-    return found or frozenset()
+    columns: list[Values] = [each.values for each in row if each]
+    if isinstance(leaf, Prefix):
+        columns.append(reading.starting(field, leaf.prefix).values)
+    return _in_a_row(columns, found or frozenset())
 
 
-def _between(segment: Segment, values: Sequence[int], low: int | None, high: int | None) -> AbstractSet[int]:
-    low = min(values, default=0) if low is None else low
-    high = max(values, default=0) + 1 if high is None else high
-    return segment.live.intersection([number for number, value in enumerate(values) if low <= value < high])
-
-
-def _of_keys(segment: Segment, keys: AbstractSet[bytes]) -> AbstractSet[int]:
-    if len(keys) < segment.record.documents // 4:
-        by_key = segment.by_key
-        return frozenset(by_key[key] for key in keys if key in by_key)
-    return segment.live.intersection([number for number, key in enumerate(segment.keys) if key in keys])
-
-
-def _content(segment: Segment, field: str, leaf: Content) -> AbstractSet[int]:
-    """The documents of a leaf in one field, deleted ones among them."""
-    match leaf:
-        case Word(_, term):
-            return _ids(segment, segment.terms.get(field, term))
-        case Phrase(_, terms):
-            return _row(segment, [segment.terms.get(field, term) for term in terms])
-        case Prefix(_, terms, prefix):
-            starting = segment.terms.starting(field, prefix)
-            if terms:
-                return _row(segment, [segment.terms.get(field, term) for term in terms], starting)
-            return _any(segment, starting)
-
-
-def _ids(segment: Segment, entry: bytes | None) -> AbstractSet[int]:
-    if entry is None:
-        return frozenset()
-    return frozenset().union(*(ids for ids, _, _ in segment.blocks(entry)))
-
-
-def _any(segment: Segment, entries: Iterable[bytes]) -> AbstractSet[int]:
-    """The documents with any of the terms, however many terms there are."""
-    found: set[int] = set()
-    for entry in entries:
-        for ids, _, _ in segment.blocks(entry):
-            found.update(ids)
-        if len(found) == segment.record.documents:
+def _in_a_row(columns: Sequence[Values], wanted: AbstractSet[int]) -> AbstractSet[int]:
+    """Of the wanted documents those with a term of each column one position after the other."""
+    rows: dict[int, set[int]] = {}
+    for at, column in enumerate(columns):
+        here: dict[int, set[int]] = {}
+        for number, packed in column(rows.keys() if at else wanted):
+            begins = rows[number].intersection(starts(packed, at)) if at else set(starts(packed, at))
+            if begins:
+                here[number] = here[number] | begins if number in here else begins
+        rows = here
+        if not rows:
             break
-    return found
-
-
-def _row(
-    segment: Segment, entries: Sequence[bytes | None], last: Iterable[bytes] | None = None
-) -> AbstractSet[int]:
-    """Documents with the terms in a row, then any of the `last`, one position after the other."""
-    common = frozenset.intersection(*(frozenset(_ids(segment, entry)) for entry in entries))
-    if not common:
-        return common
-    columns: list[Iterable[bytes]] = [[entry] for entry in entries if entry is not None]
-    if last is not None:
-        columns.append(last)
-    ends: dict[int, set[int]] | None = None
-    for column in columns:
-        here = _positions(segment, column, common if ends is None else ends.keys())
-        if ends is None:
-            ends = here
-        else:
-            ends = {
-                number: after
-                for number, positions in here.items()
-                if (after := positions & {position + 1 for position in ends[number]})
-            }
-    return frozenset(ends or ())
-
-
-def _positions(segment: Segment, entries: Iterable[bytes], wanted: AbstractSet[int]) -> dict[int, set[int]]:
-    """Where in the wanted documents any of the terms stands."""
-    found: dict[int, set[int]] = {}
-    for entry in entries:
-        for ids, _, values in segment.blocks(entry):
-            for number, value in zip(ids, values or (), strict=True):
-                if number in wanted:
-                    found.setdefault(number, set()).update(unpack(value))
-    return found
+    return rows.keys()

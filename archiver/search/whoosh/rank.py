@@ -1,69 +1,109 @@
-"""BM25F as Whoosh's own searcher computes it, over the documents that were found.
+"""BM25F as Whoosh's own searcher computes it, and the documents that have most of it.
 
 Scores add up over the words of the query that are asked for, in every field they are looked for; a
 phrase counts by its words, a prefix as one word that is 1 where it matches.
+
+Every document found is scored. The heads of the blocks tell the heaviest posting in each, but of a common
+word nearly every block has one as good as any: leaving blocks out by it was measured to save nothing.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from math import log
+from typing import TypeAlias
 
-from archiver.search.fields import CONTENT
+import msgspec
+
 from archiver.search.tree import Node, Prefix, Word, content
-from archiver.search.whoosh.evaluate import leaf_documents
-from archiver.search.whoosh.postings import frequency, weights_of
-from archiver.search.whoosh.segment import LENGTHS, Segment
+from archiver.search.whoosh.evaluate import Reading, fields_of, matching, span
+from archiver.search.whoosh.postings import weights_of
+from archiver.search.whoosh.segment import LENGTHS
+
+Scored: TypeAlias = "tuple[float, int, bytes, int, int]"
+"""A document found: score, date, key, the number of its segment, its number there."""
 
 _B = 0.75
 _K1 = 1.2
+# Its blocks are kept unpacked from finding to scoring.
+_WINDOW = 4096
 
 
-def scores(
-    segments: Sequence[Segment], found: Sequence[AbstractSet[int]], tree: Node
-) -> list[dict[int, float]]:
-    """For each segment the scores of its found documents that a word of the query is in."""
-    result: list[dict[int, float]] = [defaultdict(float) for _ in segments]
-    for leaf in set(content(tree)):
-        if isinstance(leaf, Prefix):
-            for segment, wanted, into in zip(segments, found, result, strict=True):
-                for number in leaf_documents(segment, leaf) & wanted:
-                    into[number] += 1.0
-    for field, term in _words(tree):
-        _add(segments, found, field, term, result)
-    return result
+class Weight(msgspec.Struct, frozen=True):
+    """What a word of the query counts: `rarity` times w / (w + `norms` of the field's length byte)."""
+
+    field: str
+    term: str
+    rarity: float
+    norms: tuple[float, ...]
 
 
-def _words(tree: Node) -> Iterable[tuple[str, str]]:
-    """Every (field, term) once."""
-    asked: dict[tuple[str, str], None] = {}
-    for leaf in content(tree):
-        words = (leaf.term,) if isinstance(leaf, Word) else leaf.terms
-        for field in (leaf.field,) if leaf.field else CONTENT:
-            asked.update(dict.fromkeys((field, word) for word in words))
-    return asked
+def by_score(readings: Sequence[Reading], tree: Node, wanted: int) -> tuple[list[Scored], int]:
+    """The best `wanted` documents, best first, equal ones newest first; and how many were found."""
+    words = weights(readings, tree)
+    best: list[Scored] = []
+    least, count = 0.0, 0
+    for at, reading in enumerate(readings):
+        segment, within = reading.segment, span(reading, tree)
+        for start in range(0, len(within), _WINDOW):
+            found = scores(reading, words, tree, within[start : start + _WINDOW])
+            count += len(found)
+            best += [
+                (score, segment.dates[number], segment.key(number), at, number)
+                for number, score in found.items()
+                if score >= least
+            ]
+            if len(best) >= 2 * wanted > 0:
+                best.sort(reverse=True)
+                del best[wanted:]
+                least = best[-1][0]
+    return sorted(best, reverse=True)[:wanted], count
 
 
-def _add(
-    segments: Sequence[Segment],
-    found: Sequence[AbstractSet[int]],
-    field: str,
-    term: str,
-    result: list[dict[int, float]],
-) -> None:
-    documents = sum(segment.record.documents for segment in segments)
-    average = sum(segment.record.lengths.get(field, 0) for segment in segments) / documents or 1.0
-    entries = [segment.terms.get(field, term) for segment in segments]
-    rarity = log(documents / (sum(map(frequency, filter(None, entries))) + 1)) + 1
-    for segment, wanted, entry, into in zip(segments, found, entries, result, strict=True):
-        if entry is None or not wanted:
-            continue
-        with segment.reading():
-            lengths = segment.length_bytes(field)
-            for block in segment.blocks(entry):
-                for number, weight in zip(block[0], weights_of(block), strict=True):
-                    if number in wanted:
-                        norm = _K1 * (1 - _B + _B * LENGTHS[lengths[number]] / average)
-                        into[number] += rarity * weight * (_K1 + 1) / (weight + norm)
+def weights(readings: Sequence[Reading], tree: Node) -> list[Weight]:
+    """Every word of the query in every field, once."""
+    asked = {
+        (field, term): None
+        for leaf in content(tree)
+        for field in fields_of(leaf)
+        for term in ((leaf.term,) if isinstance(leaf, Word) else leaf.terms)
+    }
+    return [_weight(readings, field, term) for field, term in asked]
+
+
+def _weight(readings: Sequence[Reading], field: str, term: str) -> Weight:
+    records = [reading.segment.record for reading in readings]
+    documents = sum(record.documents for record in records)
+    average = sum(record.lengths.get(field, 0) for record in records) / documents or 1.0
+    lists = [postings for reading in readings if (postings := reading.postings(field, term))]
+    rarity = log(documents / (sum(each.frequency for each in lists) + 1)) + 1
+    norms = tuple(_K1 * (1 - _B + _B * length / average) for length in LENGTHS)
+    return Weight(field, term, rarity * (_K1 + 1), norms)
+
+
+def scores(reading: Reading, words: Sequence[Weight], tree: Node, window: range) -> dict[int, float]:
+    """The scores of what is found in the window."""
+    with reading.segment.reading():
+        result = dict.fromkeys(reading.live(tree, window), 0.0)
+        for leaf in _prefixes(tree):
+            for number in matching(reading, leaf, window, result.keys()):
+                result[number] += 1.0
+        for word in words:
+            _add(reading, word, result)
+        return result
+
+
+def _add(reading: Reading, word: Weight, result: dict[int, float]) -> None:
+    postings = reading.postings(word.field, word.term)
+    if postings is None:
+        return
+    lengths, rarity, norms = reading.segment.length_bytes(word.field), word.rarity, word.norms
+    for wanted, block in postings.blocks(result.keys()):
+        for number, weight in zip(block[0], weights_of(block), strict=True):
+            if number in wanted:
+                result[number] += rarity * weight / (weight + norms[lengths[number]])
+
+
+def _prefixes(tree: Node) -> AbstractSet[Prefix]:
+    return {leaf for leaf in content(tree) if isinstance(leaf, Prefix)}

@@ -15,13 +15,15 @@ import sys
 import zlib
 from array import array
 from binascii import crc32
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 from archiver.errors import DamagedError
+from archiver.search.whoosh.lists import Postings
 from archiver.search.whoosh.postings import Block, blocks
 from archiver.search.whoosh.record import REBUILD, SegmentRecord, file_hash
 
@@ -88,23 +90,27 @@ class Segment:
         """The postings of a term by its entry in `terms`."""
         return blocks(entry, self._postings)
 
+    def postings(self, entry: bytes, whole: bool = False) -> Postings:
+        """The same, to be read in parts."""
+        return Postings(entry, self._postings, whole)
+
     @cached_property
     def live(self) -> frozenset[int]:
         """The documents that are not deleted."""
         return frozenset(range(self.record.documents)).difference(self.record.deleted)
 
     @cached_property
-    def _keys(self) -> bytes:
+    def _keys(self) -> memoryview:
         """The keys one after the other; Whoosh does not write those at the end that are all zeros."""
-        return bytes(self._part(".key.col")).ljust(KEY_SIZE * self.record.documents, b"\0")
+        return self._part(".key.col")
 
     def key(self, number: int) -> bytes:
-        return self._keys[KEY_SIZE * number : KEY_SIZE * (number + 1)]
+        return bytes(self._keys[KEY_SIZE * number : KEY_SIZE * (number + 1)]).ljust(KEY_SIZE, b"\0")
 
     @cached_property
     def keys(self) -> list[bytes]:
         """The key of every document, deleted ones too."""
-        data = self._keys
+        data = bytes(self._keys).ljust(KEY_SIZE * self.record.documents, b"\0")
         return [data[at : at + KEY_SIZE] for at in range(0, len(data), KEY_SIZE)]
 
     @cached_property
@@ -134,25 +140,33 @@ class Segment:
         return bytes(self._part(f"._{field}_len.col")).ljust(self.record.documents, b"\0")
 
     @cached_property
-    def _stored(self) -> tuple[memoryview, list[int]]:
-        """The column of what is stored, and where each document's part of it begins and the last ends."""
+    def _stored(self) -> tuple[memoryview, array[int], Sequence[int]]:
+        """The column of what is stored; how long each document's part of it is, and where it begins."""
         data = self._part("._stored.col")
         with self.reading():
             code, end = chr(data[-1]), len(data) - 1
+            begins: Sequence[int] = ()
             if code == "X":
-                code, offsets = chr(data[-3]), chr(data[-2])
-                end = len(data) - 3 - array(offsets).itemsize * self.record.documents
-            lengths = array(code)
-            lengths.frombytes(data[end - lengths.itemsize * self.record.documents : end])
-            if sys.byteorder == "little":
-                lengths.byteswap()
-            return data, list(accumulate(lengths, initial=0))
+                code, end = chr(data[-3]), len(data) - 3
+                offsets = self._array(chr(data[-2]), data[:end])
+                begins, end = offsets, end - len(offsets) * offsets.itemsize
+            lengths = self._array(code, data[:end])
+            return data, lengths, begins or list(accumulate(lengths, initial=0))
+
+    def _array(self, code: str, data: memoryview) -> array[int]:
+        """The numbers, one for each document, that the data ends with."""
+        numbers: array[int] = array(code)
+        numbers.frombytes(data[len(data) - numbers.itemsize * self.record.documents :])
+        if sys.byteorder == "little":
+            numbers.byteswap()
+        return numbers
 
     def stored(self, number: int) -> dict[str, Any]:
         """What is shown of a document, by field."""
-        data, begins = self._stored
+        data, lengths, begins = self._stored
         with self.reading():
-            found: dict[str, Any] = pickle.loads(zlib.decompress(data[begins[number] : begins[number + 1]]))
+            part = data[begins[number] : begins[number] + lengths[number]]
+            found: dict[str, Any] = pickle.loads(zlib.decompress(part))
             return found
 
 
@@ -172,15 +186,9 @@ class Terms:
         self._crc = data[4] == 1
         self._tables = about_at - 256 * _table.size
         (self._end, _) = _table.unpack_from(data, self._tables)
-        self._places = self._sorted_places(about["indextype"], about["indexlen"])
-
-    def _sorted_places(self, code: str, count: int) -> array[int]:
-        places: array[int] = array(code)
-        end = len(self._data) - _int.size
-        places.frombytes(self._data[end - count * places.itemsize : end])
-        if sys.byteorder == "little":
-            places.byteswap()
-        return places
+        self._place = struct.Struct(f"!{about['indextype']}")
+        self._count: int = about["indexlen"]
+        self._places = len(data) - _int.size - self._count * self._place.size
 
     def _key(self, field: str, term: str) -> bytes:
         return self.fields[field].to_bytes(2, "big") + term.encode()
@@ -209,36 +217,36 @@ class Terms:
 
     def starting(self, field: str, prefix: str) -> Iterator[bytes]:
         """The entries of all terms that begin so, in order."""
-        if field not in self.fields:
-            return
-        wanted = self._key(field, prefix)
-        for index in range(self._first(wanted), len(self._places)):
-            key, entry = self._at(self._places[index])
-            if not key.startswith(wanted):
-                return
-            yield entry
+        return (entry for _, entry in self._from(field, prefix))
 
     def all(self, field: str) -> Iterator[tuple[bytes, bytes]]:
         """(term, entry) of a field in order."""
+        return ((key[2:], entry) for key, entry in self._from(field, ""))
+
+    def _from(self, field: str, prefix: str) -> Iterator[tuple[bytes, bytes]]:
+        """(key, entry) of each term that begins so; they stand in the file in their order."""
         if field not in self.fields:
             return
-        wanted = self._key(field, "")
-        for index in range(self._first(wanted), len(self._places)):
-            key, entry = self._at(self._places[index])
+        wanted = self._key(field, prefix)
+        first = self._first(wanted)
+        place = self._nth(first) if first < self._count else self._end
+        while place < self._end:
+            length, size = _sizes.unpack_from(self._data, place)
+            start = place + _sizes.size
+            place = start + length + size
+            key = bytes(self._data[start : start + length])
             if not key.startswith(wanted):
                 return
-            yield key[2:], entry
+            yield key, bytes(self._data[start + length : place])
+
+    def _nth(self, index: int) -> int:
+        """The place of a term by its number in the order of all."""
+        (place,) = self._place.unpack_from(self._data, self._places + index * self._place.size)
+        return int(place)
 
     def _first(self, wanted: bytes) -> int:
-        """The index of the first key that is not less."""
-        low, high = 0, len(self._places)
-        while low < high:
-            middle = (low + high) // 2
-            if self._at(self._places[middle])[0] < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        """The number of the first term that is not less."""
+        return bisect_left(range(self._count), wanted, key=lambda index: self._at(self._nth(index))[0])
 
 
 def _md5(key: bytes) -> int:

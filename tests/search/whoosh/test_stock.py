@@ -24,8 +24,8 @@ from archiver.search.positions import unpack
 from archiver.search.query import parse
 from archiver.search.whoosh.build import schema
 from archiver.search.whoosh.commit import commit
-from archiver.search.whoosh.evaluate import evaluate
-from archiver.search.whoosh.rank import scores
+from archiver.search.whoosh.evaluate import Reading
+from archiver.search.whoosh.rank import scores, weights
 from archiver.search.whoosh.record import SegmentRecord, file_hash
 from archiver.search.whoosh.segment import LENGTHS, Segment
 from tests.search import plain
@@ -100,12 +100,12 @@ def test_scores_are_those_of_stock_whoosh(folder: Path, text: str, field: str) -
     with whoosh.index.open_dir(str(folder)).searcher(weighting=scoring.BM25F()) as searcher:
         keys = searcher.reader().column_reader("key")
         expected = {bytes(keys[hit.docnum]): hit.score for hit in searcher.search(wanted, limit=None)}
-    segments = _segments(folder)
-    found = [evaluate(segment, tree, no_places) for segment in segments]
+    readings = [Reading(segment, no_places) for segment in _segments(folder)]
+    wanted_words = weights(readings, tree)
     ours = {
-        segment.keys[number]: score
-        for segment, ranked in zip(segments, scores(segments, found, tree), strict=True)
-        for number, score in ranked.items()
+        reading.segment.key(number): score
+        for reading in readings
+        for number, score in scores(reading, wanted_words, tree, reading.everything).items()
     }
     assert ours.keys() == expected.keys() and expected
     assert ours == pytest.approx(expected)
@@ -234,7 +234,7 @@ from datetime import datetime
 from archiver.search.index import open_index
 from archiver.search.query import parse
 hits = open_index(sys.argv[1]).search(parse("alpha OR 東*", now=datetime.now()), lambda node: set())
-print(hits.total, [name for name in sys.modules if name.split(".")[0] == "whoosh"])
+print(hits.total.count, [name for name in sys.modules if name.split(".")[0] == "whoosh"])
 """
 
 
