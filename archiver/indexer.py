@@ -10,6 +10,7 @@ import msgspec
 from archiver.errors import ArchiverError, DamagedError, InterruptedRun
 from archiver.message import parse
 from archiver.search.index import Index, IndexState, Prepared, document, prepare
+from archiver.search.places import LedgerPlaces
 from archiver.store.ledger import Ledger
 from archiver.store.reader import Reader, read_start
 from archiver.workers import Crashed, Workers, worker_count
@@ -104,7 +105,7 @@ def drain(
                     if changes:
                         _apply(index, report, tasks, IndexState(ledger.id, changes[-1][0]), pool)
                 if not changes:
-                    _tidy(index, report, lock, stop)
+                    _tidy(ledger, index, report, lock, stop)
                     return report
             except _EmptiedError:
                 continue
@@ -188,10 +189,11 @@ def _apply(
     report.unreadable += [each for each in ready if isinstance(each, Unreadable)]
 
 
-def _tidy(index: Index, report: IndexReport, lock: Lock, stop: Callable[[], bool]) -> None:
+def _tidy(ledger: Ledger, index: Index, report: IndexReport, lock: Lock, stop: Callable[[], bool]) -> None:
     while not stop():
         with lock(), _whole(index, report):
             if not index.maintain():
+                index.note_numbers(LedgerPlaces(ledger))
                 return
 
 

@@ -16,8 +16,8 @@ import pytest
 from archiver import indexer
 from archiver.errors import DamagedError, InterruptedRun
 from archiver.indexer import IndexReport, Task, Unreadable, analyse, drain
-from archiver.search import places
 from archiver.search.index import Index, IndexState, Prepared, Total, open_index
+from archiver.search.places import LedgerPlaces
 from archiver.search.query import parse as parse_query
 from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
@@ -60,9 +60,7 @@ def feed(tree: Tree, index: Index, **options: Callable[..., bool]) -> IndexRepor
 
 
 def found(tree: Tree, index: Index, query: str) -> list[bytes]:
-    hits = index.search(
-        parse_query(query, now=NOW), lambda node: tree.ledger.keys(*places.compile(node)), limit=1000
-    )
+    hits = index.search(parse_query(query, now=NOW), LedgerPlaces(tree.ledger), limit=1000)
     assert hits.total == Total(len(hits.hits), exact=True)
     return [hit.key for hit in hits.hits]
 

@@ -320,36 +320,34 @@ class Archive:
 
     def search(self, text: str, *, order: Order = "newest", offset: int = 0, limit: int = 20) -> Results:
         """The page of hits for a query; QueryError when it is wrong."""
-        from archiver.search import places
+        from archiver.search.places import LedgerPlaces
         from archiver.search.query import parse
 
         tree = parse(text, now=datetime.now())
         with self.ledger() as ledger, self._index() as index:
             pending = ledger.last_change() - _indexed(ledger, index)
-            hits = index.search(tree, lambda node: ledger.keys(*places.compile(node)), order, offset, limit)
+            hits = index.search(tree, LedgerPlaces(ledger), order, offset, limit)
             rows = tuple(Row(short_id(ledger, h.key), h, tuple(ledger.spots(h.key))) for h in hits.hits)
             return Results(hits.total, rows, tree, pending)
 
     def count(self, text: str) -> int:
         """How many messages a query finds, counted."""
-        from archiver.search import places
+        from archiver.search.places import LedgerPlaces
         from archiver.search.query import parse
 
         tree = parse(text, now=datetime.now())
         with self.ledger() as ledger, self._index() as index:
-            return index.matches(tree, lambda node: ledger.keys(*places.compile(node)))
+            return index.matches(tree, LedgerPlaces(ledger))
 
     def search_keys(self, text: str) -> list[bytes]:
         """The keys of every message a query finds, oldest first."""
-        from archiver.search import places
+        from archiver.search.places import LedgerPlaces
         from archiver.search.query import parse
 
         tree = parse(text, now=datetime.now())
         with self.ledger() as ledger, self._index() as index:
-            hits = index.search(
-                tree, lambda node: ledger.keys(*places.compile(node)), "oldest", 0, sys.maxsize
-            )
-            return [hit.key for hit in hits.hits]
+            hits = index.search(tree, LedgerPlaces(ledger), "oldest", 0, sys.maxsize).hits
+            return [hit.key for hit in hits]
 
     def resolve(self, text: str) -> bytes:
         """The key that an id, the first digits of a key, stands for; NotFoundError when it is not one."""

@@ -6,7 +6,7 @@ changes; where the message is and its flags are asked from the ledger at query t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from archiver.message import Address, Message
 
 Order = Literal["newest", "oldest", "relevance"]
-Places = Callable[[Node], AbstractSet[bytes]]
-"""Answers a SamePlace tree with the keys of the documents that have such a place."""
-
 BODY_LIMIT = 4_000_000
 """Characters of a body that are searched; what follows them is not."""
 
@@ -97,6 +94,20 @@ class Hits(msgspec.Struct, frozen=True):
     hits: tuple[Hit, ...]
 
 
+class Places(Protocol):
+    """What a ledger tells of the places of documents, which it knows by numbers of its own."""
+
+    @property
+    def ledger(self) -> str:
+        """Its id; another ledger has other numbers."""
+
+    def documents(self, tree: Node) -> AbstractSet[int]:
+        """The documents with a place for which a SamePlace holds, as it is now."""
+
+    def numbers(self, keys: Sequence[bytes]) -> Sequence[int]:
+        """The number of each of these documents, which it keeps; 0 for one that is not known."""
+
+
 class Index(Protocol):
     """What every engine does.
 
@@ -140,6 +151,9 @@ class Index(Protocol):
 
         Changes no answer. Blocks other writers, not readers.
         """
+
+    def note_numbers(self, places: Places) -> None:
+        """Remember the numbers of its documents, which need not be asked then; changes no answer."""
 
     def verify(self) -> None:
         """Compare every byte of the last commit with what was written; DamagedError when one differs."""

@@ -45,6 +45,8 @@ from archiver.store.records import (
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
 
+# Values asked for in one statement.
+_MANY = 500
 _MOVE_AWAY = "move it away; the next sync rebuilds it from the mail"
 # A limit on file sizes and a full disk under the shared memory look like any other error of writing.
 _FULL = (
@@ -575,6 +577,24 @@ class Ledger:
         """Keys of documents with a place for which the SQL condition on `spot` holds."""
         rows = self._rows(f"SELECT DISTINCT key FROM spot WHERE {where}", *parameters)
         return {key for (key,) in rows}
+
+    def documents(self, where: str, parameters: Sequence[object] = ()) -> set[int]:
+        """Numbers of documents with a place for which the SQL condition on `place` holds.
+
+        A number means the same document as long as there is this ledger.
+        """
+        # One long text takes a third of the time of as many rows.
+        found = self._one(f"SELECT group_concat(document) FROM place WHERE {where}", *parameters)[0]
+        return msgspec.json.decode(f"[{found or ''}]", type=set[int])
+
+    def numbers(self, keys: Sequence[bytes]) -> list[int]:
+        """The number of each document, 0 for one that is not known."""
+        found: dict[bytes, int] = {}
+        for start in range(0, len(keys), _MANY):
+            some = keys[start : start + _MANY]
+            marks = ",".join("?" * len(some))
+            found.update(self._rows(f"SELECT key, id FROM document WHERE key IN ({marks})", *some))
+        return [found.get(key, 0) for key in keys]
 
     def keys_between(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
         """Keys of known documents, low <= key <= high, in order."""

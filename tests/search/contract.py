@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import cache
@@ -34,8 +34,26 @@ def key(number: int) -> bytes:
     return number.to_bytes(4, "big", signed=True) * 8
 
 
-def no_places(node: Node) -> AbstractSet[bytes]:
+class Facts:
+    """`Places` of a ledger that answers as `found` does, in keys."""
+
+    ledger = "L"
+
+    def __init__(self, found: Callable[[Node], AbstractSet[bytes]]) -> None:
+        self.found = found
+
+    def documents(self, tree: Node) -> AbstractSet[int]:
+        return set(self.numbers([*self.found(tree)]))
+
+    def numbers(self, keys: Sequence[bytes]) -> Sequence[int]:
+        return [int.from_bytes(key[:4], signed=True) + 100_000 for key in keys]
+
+
+def _nowhere(node: Node) -> AbstractSet[bytes]:
     raise AssertionError("no place was asked for")
+
+
+no_places = Facts(_nowhere)
 
 
 def sample(number: int, draw: random.Random) -> Document:
@@ -76,9 +94,12 @@ def places_of(number: int) -> tuple[tuple[str, str], ...]:
     return tuple((draw.choice(FOLDERS), draw.choice(FLAGS)) for _ in range(draw.randrange(3)))
 
 
-def places(node: Node) -> AbstractSet[bytes]:
+def with_place(node: Node) -> AbstractSet[bytes]:
     """The answer of a ledger in which document n is in `places_of(n)`."""
     return {key(n) for n in range(300) if any(plain.same_place(node, place) for place in places_of(n))}
+
+
+places = Facts(with_place)
 
 
 def queries() -> st.SearchStrategy[str]:
@@ -117,22 +138,15 @@ def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return joined | joined.map("({})".format) | inner.map("-({})".format)
 
 
-class IndexContract:
-    """Inherit it in a test class and say in `open` which index lives at a path."""
+class SearchContract:
+    """Questions to an index with `samples()` and nothing else in it, `filled`.
+
+    Inherit it in a test class and say in `open` which index lives at a path.
+    """
 
     @classmethod
     def open(cls, path: str) -> Index:
         raise NotImplementedError
-
-    @pytest.fixture
-    def path(self, tmp_path: object) -> str:
-        return f"{tmp_path}/index"
-
-    @pytest.fixture
-    def index(self, path: str) -> Iterator[Index]:
-        index = self.open(path)
-        yield index
-        index.close()
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -148,14 +162,6 @@ class IndexContract:
         yield index
         index.close()
 
-    def test_nothing_yet(self, index: Index) -> None:
-        assert index.state() is None
-        assert index.count() == 0
-        assert index.keys() == set()
-        assert index.search(parse("a OR -a", now=NOW), no_places).total == Total(0, exact=True)
-        assert index.matches(parse("a OR -a", now=NOW), no_places) == 0
-        assert index.maintain() is False
-
     def test_holds_what_was_given(self, filled: Index) -> None:
         assert filled.count() == 300
         assert filled.keys() == {document.key for document in samples()}
@@ -164,7 +170,7 @@ class IndexContract:
     @given(text=queries())
     def test_every_query_like_the_plain_evaluation(self, filled: Index, text: str) -> None:
         tree = parse(text, now=NOW)
-        expected = plain.found(tree, samples(), places)
+        expected = plain.found(tree, samples(), with_place)
         hits = filled.search(tree, places, "newest", 0, 1000)
         assert [hit.key for hit in hits.hits] == [document.key for document in expected]
         assert hits.total == Total(len(expected), exact=True)
@@ -194,10 +200,32 @@ class IndexContract:
 
         def counting(node: Node) -> AbstractSet[bytes]:
             asked.append(node)
-            return places(node)
+            return with_place(node)
 
-        filled.search(parse("folder:A is:unread -folder:B", now=NOW), counting)
+        filled.search(parse("folder:A is:unread -folder:B", now=NOW), Facts(counting))
         assert len(asked) == len(set(asked)) == 2
+
+
+class IndexContract(SearchContract):
+    """All that an engine does; inherit it in the same way."""
+
+    @pytest.fixture
+    def path(self, tmp_path: object) -> str:
+        return f"{tmp_path}/index"
+
+    @pytest.fixture
+    def index(self, path: str) -> Iterator[Index]:
+        index = self.open(path)
+        yield index
+        index.close()
+
+    def test_nothing_yet(self, index: Index) -> None:
+        assert index.state() is None
+        assert index.count() == 0
+        assert index.keys() == set()
+        assert index.search(parse("a OR -a", now=NOW), no_places).total == Total(0, exact=True)
+        assert index.matches(parse("a OR -a", now=NOW), no_places) == 0
+        assert index.maintain() is False
 
     def test_a_prefix_of_very_many_words_finds_every_document(self, index: Index) -> None:
         bodies = [" ".join(f"2x{number:02}{word:03}" for word in range(1000)) for number in range(60)]
@@ -303,7 +331,7 @@ class IndexContract:
         assert index.keys() == {document.key for document in documents[30:]}
         assert index.state() == IndexState("L", 57)
         for text in asked:
-            expected = plain.found(parse(text, now=NOW), documents[30:], no_places)
+            expected = plain.found(parse(text, now=NOW), documents[30:], _nowhere)
             assert _keys(index, text) == [document.key for document in expected]
 
     def test_cleared(self, index: Index) -> None:

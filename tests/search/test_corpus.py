@@ -19,6 +19,7 @@ from archiver.message import parse as parse_message
 from archiver.search.index import Document, Index, IndexState, document, open_index, prepare
 from archiver.search.query import parse
 from archiver.search.snippet import snippet, wanted
+from tests.search.contract import no_places
 from bench import languages
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
@@ -52,7 +53,7 @@ def unfound(index: Index, documents: list[Document]) -> list[tuple[bytes, str]]:
             if words is None:
                 continue
             tree = parse(f'{field}:"{words}"', now=datetime(2026, 1, 1))
-            hits = index.search(tree, lambda _: set(), limit=10_000)
+            hits = index.search(tree, no_places, limit=10_000)
             if each.key not in {hit.key for hit in hits.hits}:
                 missed.append((each.key, field))
             if field == "body" and words in text[:5000]:

@@ -28,10 +28,11 @@ def rows() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:")
     connection.create_function("glob_folder", 2, glob_folder, deterministic=True)
     connection.create_function("has_label", 2, has_label, deterministic=True)
-    connection.execute("CREATE TABLE places (id INTEGER PRIMARY KEY, account, folder, flags, gone, labels)")
-    connection.executemany(
-        "INSERT INTO places (account, folder, flags, gone, labels) VALUES (?, ?, ?, ?, ?)", ROWS
-    )
+    connection.execute("CREATE TABLE folder (id INTEGER PRIMARY KEY, account, name)")
+    connection.execute("CREATE TABLE place (id INTEGER PRIMARY KEY, folder, flags, gone, labels)")
+    for number, (account, folder, *facts) in enumerate(ROWS):
+        connection.execute("INSERT INTO folder VALUES (?, ?, ?)", (10 + number, account, folder))
+        connection.execute("INSERT INTO place VALUES (?, ?, ?, ?, ?)", (1 + number, 10 + number, *facts))
     yield connection
     connection.close()
 
@@ -75,7 +76,7 @@ def test_rows(rows: sqlite3.Connection, query: str, expected: list[int]) -> None
     tree = parse(query, now=datetime(2026, 1, 1))
     assert isinstance(tree, SamePlace)
     where, parameters = places.compile(tree)
-    found = rows.execute(f"SELECT id FROM places WHERE {where} ORDER BY id", parameters)
+    found = rows.execute(f"SELECT id FROM place WHERE {where} ORDER BY id", parameters)
     assert [number - 1 for (number,) in found] == expected
 
 
@@ -83,7 +84,7 @@ def test_rows(rows: sqlite3.Connection, query: str, expected: list[int]) -> None
 def test_as_many_as_may_be_asked(rows: sqlite3.Connection, operator: str) -> None:
     tree = parse("(" * 40 + operator.join(["in:inbox"] * PLACES_LIMIT) + ")" * 40, now=datetime(2026, 1, 1))
     where, parameters = places.compile(tree)
-    assert rows.execute(f"SELECT id FROM places WHERE {where}", parameters).fetchall() == [(1,)]
+    assert rows.execute(f"SELECT id FROM place WHERE {where}", parameters).fetchall() == [(1,)]
 
 
 def test_only_places() -> None:

@@ -16,6 +16,7 @@ from archiver.search.index import Hit, Hits, IndexState, Order, Places, Prepared
 from archiver.search.tree import Node
 from archiver.search.whoosh import record as records
 from archiver.search.whoosh.evaluate import Reading
+from archiver.search.whoosh.numbers import lacking, note
 from archiver.search.whoosh.pages import by_date
 from archiver.search.whoosh.rank import by_score
 from archiver.search.whoosh.record import REBUILD, Record, SegmentRecord
@@ -112,6 +113,14 @@ class WhooshIndex:
             commit(self.path, snapshot.record.generation + 1, segments, _state(snapshot.record))
         return True
 
+    def note_numbers(self, places: Places) -> None:
+        from archiver.search.whoosh.commit import locked
+
+        if lacking(self._segments(), places.ledger):
+            with locked(self.path), records.told("write"):
+                for segment in lacking(self._segments(), places.ledger):
+                    note(segment, places)
+
     def clear(self) -> None:
         from archiver.search.whoosh.commit import clear
 
@@ -119,7 +128,7 @@ class WhooshIndex:
         clear(self.path)
 
     def _readings(self, places: Places, whole: bool = False) -> list[Reading]:
-        asked = _asked_once(places)
+        asked = _Asked(places)
         return [Reading(segment, asked, whole) for segment in self._segments()]
 
     def _generation(self) -> int:
@@ -171,16 +180,19 @@ def _without(segment: Segment, keys: AbstractSet[bytes]) -> SegmentRecord:
     return msgspec.structs.replace(segment.record, deleted=tuple(sorted(gone.union(segment.record.deleted))))
 
 
-def _asked_once(places: Places) -> Places:
-    """The same question to the ledger once, however many segments ask it."""
-    answers: dict[Node, AbstractSet[bytes]] = {}
+class _Asked:
+    """`Places` that asks the same question only once, however many segments want the answer."""
 
-    def ask(node: Node) -> AbstractSet[bytes]:
-        if node not in answers:
-            answers[node] = places(node)
-        return answers[node]
+    def __init__(self, places: Places) -> None:
+        self.ledger = places.ledger
+        self.numbers = places.numbers
+        self._places = places
+        self._answers: dict[Node, AbstractSet[int]] = {}
 
-    return ask
+    def documents(self, tree: Node) -> AbstractSet[int]:
+        if tree not in self._answers:
+            self._answers[tree] = self._places.documents(tree)
+        return self._answers[tree]
 
 
 def _hit(segment: Segment, number: int) -> Hit:

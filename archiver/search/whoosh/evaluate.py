@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from typing import TypeAlias, TypeVar
 
 from archiver.search.fields import CONTENT
+from archiver.search.index import Places
 from archiver.search.positions import starts
 from archiver.search.tree import (
     And,
@@ -30,10 +31,10 @@ from archiver.search.tree import (
     Word,
 )
 from archiver.search.whoosh.lists import Postings
+from archiver.search.whoosh.numbers import numbers
 from archiver.search.whoosh.segment import Segment
 
 T = TypeVar("T")
-Places: TypeAlias = Callable[[Node], AbstractSet[bytes]]
 Values: TypeAlias = "Callable[[AbstractSet[int]], Iterator[tuple[int, bytes]]]"
 
 # Lists of one prefix that are held at once; of more, only their documents are.
@@ -48,7 +49,7 @@ class Reading:
         self.segment = segment
         self.whole = whole
         self.everything = range(segment.record.documents)
-        self.places = places
+        self._places = places
         self._deleted = frozenset(segment.record.deleted)
         self._postings: dict[tuple[str, str], Postings | None] = {}
         self._starting: dict[tuple[str, str], Starting] = {}
@@ -72,6 +73,15 @@ class Reading:
         if key not in self._starting:
             self._starting[key] = Starting(self.segment, field, prefix)
         return self._starting[key]
+
+    def documents(self, node: SamePlace) -> AbstractSet[int]:
+        """The documents with such a place, by the ledger's numbers."""
+        return self._places.documents(node)
+
+    @cached_property
+    def numbers(self) -> Sequence[int]:
+        """The ledger's number of each document."""
+        return numbers(self.segment, self._places)
 
     def cheapest_first(self, node: And) -> list[Node]:
         """The parts in the order in which to ask them: each only about what those before it left."""
@@ -142,7 +152,7 @@ def matching(
         case SizeRange(low, high):
             return _holding(window, among, reading.segment.sizes, partial(_inside, low=low, high=high))
         case SamePlace():
-            return _holding(window, among, reading.segment.keys, reading.places(node).__contains__)
+            return _holding(window, among, reading.numbers, reading.documents(node).__contains__)
         case Word() | Has():
             found = [each.within(window, among) for each in _lists(reading, node)]
             return found[0] if len(found) == 1 else frozenset().union(*found)
@@ -183,7 +193,7 @@ def cost(reading: Reading, node: Node) -> int:
             # Documents that have all the terms have to be looked into.
             return sum(4 * _rarest(reading, field, terms) for field in fields_of(node))
         case SamePlace():
-            return len(reading.places(node))
+            return len(reading.documents(node))
     return len(reading.everything)
 
 

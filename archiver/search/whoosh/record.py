@@ -69,6 +69,10 @@ def name(generation: int) -> str:
     return f"archiver-{generation}.json"
 
 
+def numbers_name(segment: SegmentRecord, ledger: str) -> str:
+    return f"{segment.id}.{ledger}.numbers"
+
+
 def toc_name(generation: int) -> str:
     return f"_MAIN_{generation}.toc"
 
@@ -143,6 +147,7 @@ def sweep(folder: str, record: Record | None) -> None:
     keep = {segment.file for segment in record.segments} if record else set()
     if record:
         keep |= {name(record.generation), toc_name(record.generation)}
+        keep |= {numbers_name(segment, record.ledger or "") for segment in record.segments}
     # A reader that finds no table of contents finds no index; one without its files looks damaged.
     for each in sorted(os.listdir(folder), key=lambda each: _toc.match(each) is None):
         if _ours.match(each) and each not in keep:

@@ -58,6 +58,8 @@ class Segment:
 
     def __init__(self, folder: str, record: SegmentRecord) -> None:
         self.record = record
+        self.numbers: dict[str, Sequence[int]] = {}
+        """What numbers.py found out, by ledger."""
         self.path = os.path.join(folder, record.file)
         with open(self.path, "rb") as file:
             if os.fstat(file.fileno()).st_size != record.size:
