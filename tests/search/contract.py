@@ -138,29 +138,40 @@ def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return joined | joined.map("({})".format) | inner.map("-({})".format)
 
 
-class SearchContract:
-    """Questions to an index with `samples()` and nothing else in it, `filled`.
-
-    Inherit it in a test class and say in `open` which index lives at a path.
-    """
+class IndexContract:
+    """Inherit it in a test class and say in `open` which index lives at a path."""
 
     @classmethod
     def open(cls, path: str) -> Index:
         raise NotImplementedError
 
+    @pytest.fixture
+    def path(self, tmp_path: object) -> str:
+        return f"{tmp_path}/index"
+
+    @pytest.fixture
+    def index(self, path: str) -> Iterator[Index]:
+        index = self.open(path)
+        yield index
+        index.close()
+
     @pytest.fixture(scope="class")
     @classmethod
     def filled(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-        """An index of `samples()` that came in several commits, some replaced, some removed and back."""
         index = cls.open(f"{tmp_path_factory.mktemp('filled')}/index")
+        cls.fill(index)
+        yield index
+        index.close()
+
+    @staticmethod
+    def fill(index: Index) -> None:
+        """Let the index hold `samples()`, in several commits, some replaced, some removed and back."""
         documents = [prepare(document) for document in samples()]
         stale = [prepare(sample(number, random.Random(-number))) for number in range(0, 300, 7)]
         index.apply(documents[:90] + stale, (), IndexState("L", 1))
         index.apply(documents[80:200], [key(number) for number in range(20)], IndexState("L", 2))
         index.apply(documents[200:], [key(9999)], IndexState("L", 3))
         index.apply(documents[:20] + documents[::7], (), IndexState("L", 4))
-        yield index
-        index.close()
 
     def test_holds_what_was_given(self, filled: Index) -> None:
         assert filled.count() == 300
@@ -204,20 +215,6 @@ class SearchContract:
 
         filled.search(parse("folder:A is:unread -folder:B", now=NOW), Facts(counting))
         assert len(asked) == len(set(asked)) == 2
-
-
-class IndexContract(SearchContract):
-    """All that an engine does; inherit it in the same way."""
-
-    @pytest.fixture
-    def path(self, tmp_path: object) -> str:
-        return f"{tmp_path}/index"
-
-    @pytest.fixture
-    def index(self, path: str) -> Iterator[Index]:
-        index = self.open(path)
-        yield index
-        index.close()
 
     def test_nothing_yet(self, index: Index) -> None:
         assert index.state() is None

@@ -58,9 +58,9 @@ class Scan:
         self.left, window = (first, second) if self._newest else (second, first)
         self.looked += size
         self._size *= 2
+        segment, at = self.reading.segment, self._number
         found = self.reading.live(self._tree, window)
-        dates, key, at = self.reading.segment.dates, self.reading.segment.key, self._number
-        return [(dates[number], key(number), at, number) for number in found]
+        return [(segment.dates[number], segment.key(number), at, number) for number in found]
 
     def _start(self) -> None:
         """Where to look, and how large the first window is: as large as the page may need."""

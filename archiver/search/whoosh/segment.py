@@ -166,6 +166,8 @@ class Segment:
     def stored(self, number: int) -> dict[str, Any]:
         """What is shown of a document, by field."""
         data, lengths, begins = self._stored
+        if not lengths[number]:
+            return {}
         with self.reading():
             part = data[begins[number] : begins[number] + lengths[number]]
             found: dict[str, Any] = pickle.loads(zlib.decompress(part))

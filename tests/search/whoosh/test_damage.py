@@ -19,6 +19,7 @@ import whoosh.index
 from archiver.errors import ArchiverError, DamagedError, LockedError, StoreError
 from archiver.search.index import IndexState, open_index, prepare
 from archiver.search.query import parse
+from archiver.search.whoosh import postings
 from tests.search.contract import NOW, key, no_places, samples
 
 STATE = IndexState("L", 3)
@@ -178,6 +179,37 @@ def test_one_wrong_bit_is_found_by_verify_and_after_an_unclean_end(folder: Path,
     index.clear()
     index.apply((), (), IndexState("L", 5))
     assert index.state() == IndexState("L", 5)
+
+
+def part(path: Path, extension: str) -> tuple[int, int]:
+    """Where a part of a segment file begins and ends."""
+    data = path.read_bytes()
+    facts = pickle.loads(data[struct.unpack_from("!q", data)[0] :])[f"{path.stem}{extension}"]
+    return facts["offset"], facts["offset"] + facts["length"]
+
+
+@pytest.mark.parametrize("size", [4, 64])
+def test_zeros_among_the_postings_are_said_or_do_not_matter(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(postings, "_BLOCK", 7)
+    index = open_index(str(folder))
+    index.clear()
+    index.apply(map(prepare, samples()[:60]), (), STATE)
+    (path,) = folder.glob("*.seg")
+    sound = path.read_bytes()
+    trees = [parse(text, now=NOW) for text in ("alpha", "alpha beta", '"alpha beta"', "al*", "-gamma")]
+    expected = [index.search(tree, no_places, limit=100).hits for tree in trees]
+    start, end = part(path, ".pst")
+    said = 0
+    for at in range(start, end, (end - start) // 150):
+        path.write_bytes(sound[:at] + bytes(size) + sound[at + size :])
+        for tree, right in zip(trees, expected, strict=True):
+            try:
+                assert open_index(str(folder)).search(tree, no_places, limit=100).hits == right
+            except DamagedError:
+                said += 1
+    assert said > 10
 
 
 def test_after_an_unclean_end_a_sound_index_goes_on(folder: Path) -> None:

@@ -194,6 +194,20 @@ def after(changes: int) -> set[bytes]:
     return keys
 
 
+def assert_one_commit(reader: Index) -> None:
+    """What is found is what some commit held that was the last one at the time."""
+    first = change(reader)
+    hits = reader.search(parse("alpha OR -absent", now=NOW), no_places, limit=1000)
+    found = [hit.key for hit in hits.hits]
+    assert len(found) == len(set(found)) == hits.total.count
+    assert any(after(number) == set(found) for number in range(first, change(reader) + 1))
+
+
+def change(index: Index) -> int:
+    state = index.state()
+    return state.change if state else 0
+
+
 def test_killed_at_random_while_somebody_reads(tmp_path: object, rounds: int) -> None:
     path = f"{tmp_path}/index"
     reader = open_index(path)
@@ -204,14 +218,13 @@ def test_killed_at_random_while_somebody_reads(tmp_path: object, rounds: int) ->
         assert writer.stdout and writer.stdout.readline() == b"ready\n"
         end = time.monotonic() + draw.uniform(0.05, 1)
         while time.monotonic() < end:
-            reader.search(parse("alpha OR -absent", now=NOW), no_places)
+            assert_one_commit(reader)
         writer.kill()
         writer.wait()
         writer.stdout.close()
         index = open_index(path)
-        state = index.state()
-        reached = max(reached, state.change if state else 0)
-        assert (state.change if state else 0) == reached
+        reached = max(reached, change(index))
+        assert change(index) == reached
         assert index.keys() == after(reached) == reader.keys()
         index.verify()
     assert reached > 0

@@ -13,7 +13,7 @@ from archiver.search.whoosh.merge import merge
 from archiver.search.whoosh.segment import Segment
 from archiver.search.whoosh.storage import PrivateStorage
 from tests.search.contract import NOW, key, no_places, samples
-from tests.search.whoosh.test_stock import write_with_stock
+from tests.search.whoosh.stock import write_with_stock
 
 
 def segments(folder: Path) -> list[Segment]:
@@ -75,7 +75,7 @@ def test_overlapping_segments_are_merged_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["alpha", '"alpha beta"', "al*", "-gamma", "has:attachment"])
 def test_a_segment_that_was_written_in_no_order_is_merged_in_order(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "index"
-    write_with_stock(folder)
+    write_with_stock(folder, samples())
     (stock,) = segments(folder)
     assert not stock.record.ordered
     assert_true(stock)

@@ -1,0 +1,67 @@
+"""Segments that Whoosh's own writer makes, for our reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import whoosh.index
+from whoosh.filedb.filestore import FileStorage
+from whoosh.writing import SegmentWriter
+
+from archiver.search.analysis import terms
+from archiver.search.index import Document, IndexState
+from archiver.search.whoosh.build import schema
+from archiver.search.whoosh.commit import commit
+from archiver.search.whoosh.record import SegmentRecord, file_hash
+
+_GAP = "\uffff"
+"""A term that nobody looks for, where one value of a field ends and the next begins."""
+
+
+def write_with_stock(folder: Path, documents: Sequence[Document]) -> None:
+    """An index of the documents in one segment, in this order, and a record of ours for it."""
+    folder.mkdir(0o700)
+    index: Any = whoosh.index.FileIndex.create(FileStorage(str(folder)), schema())
+    writer = SegmentWriter(index)
+    for document in documents:
+        writer.add_document(**_fields(document))
+    writer.commit()
+    (segment,) = index._segments()
+    path = folder / segment.make_filename(".seg")
+    dates = [document.date for document in documents]
+    record = SegmentRecord(
+        id=segment.segment_id(),
+        size=path.stat().st_size,
+        hash=file_hash(str(path)),
+        documents=len(documents),
+        ordered=False,
+        oldest=min(dates),
+        newest=max(dates),
+        lengths={"body": sum(len(terms(document.body)) for document in documents)},
+    )
+    commit(str(folder), index.latest_generation() + 1, [record], IndexState("L", 1))
+
+
+def _fields(document: Document) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "key": document.key,
+        "date": document.date,
+        "size": document.size,
+        "subject": terms(document.subject),
+        "_stored_subject": document.subject,
+        "from": _listed(document.from_),
+        "_stored_from": ", ".join(document.from_),
+        "to": _listed(document.to),
+        "cc": _listed(document.cc),
+        "body": terms(document.body),
+        "filename": _listed(document.filenames),
+    }
+    if document.has_attachment:
+        found["has"] = "attachment"
+    return {name: value for name, value in found.items() if value != []}
+
+
+def _listed(values: Iterable[str]) -> list[str]:
+    return [term for value in values for term in (*terms(value), _GAP)][:-1]
