@@ -23,7 +23,6 @@ from archiver.store import layout
 from archiver.store.ledger import Ledger
 from archiver.store.locks import lock
 from archiver.store.maildir import disk_errors
-from archiver.store.reader import Reader
 from archiver.store.records import Spot
 
 if TYPE_CHECKING:
@@ -356,6 +355,8 @@ class Archive:
 
     def wire(self, key: bytes) -> bytes:
         """A message as the server sent it."""
+        from archiver.store.reader import Reader
+
         with self.ledger() as ledger:
             return Reader(ledger).wire(key)
 
@@ -365,6 +366,8 @@ class Archive:
 
     def paths(self, keys: Sequence[bytes]) -> Iterator[str]:
         """The file of each message, one where it has several."""
+        from archiver.store.reader import Reader
+
         with self.ledger() as ledger:
             reader = Reader(ledger)
             for key in keys:
@@ -411,6 +414,7 @@ class Archive:
     ) -> Report:
         """Send messages again, through the outbox; every recipient's outcome is in the report."""
         from archiver.resend import resend
+        from archiver.store.reader import Reader
         from archiver.store.user import User
 
         name, server = self.via(via)

@@ -18,7 +18,6 @@ from archiver.search.whoosh import record as records
 from archiver.search.whoosh.evaluate import Reading
 from archiver.search.whoosh.numbers import lacking, note
 from archiver.search.whoosh.pages import by_date
-from archiver.search.whoosh.rank import by_score
 from archiver.search.whoosh.record import REBUILD, Record, SegmentRecord
 from archiver.search.whoosh.segment import Segment
 from archiver.search.whoosh.totals import count, total
@@ -65,6 +64,8 @@ class WhooshIndex:
         wanted = offset + limit
         page: Sequence[tuple[int, int]]
         if order == "relevance":
+            from archiver.search.whoosh.rank import by_score
+
             ranked, found = by_score(readings, tree, wanted)
             page, in_all = [entry[3:] for entry in ranked[offset:]], Total(found, exact=True)
         else:
