@@ -46,7 +46,7 @@ format: .venv/installed-dev ## put the code into the project's form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/installed ## pulling beside mbsync, push, searching beside notmuch, languages, each once
+bench: .venv/installed ## pulling beside mbsync, push, searching beside notmuch and mu, languages, each once
 	.ci/test-servers
 	.venv/bin/python -m bench.pull all --short
 	.venv/bin/python -m bench.push

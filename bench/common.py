@@ -48,9 +48,14 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def compiled() -> None:
+    """Have our own program compiled, as installed."""
+    compileall.compile_dir(str(Path(archiver_package.__file__).parent), quiet=1)
+
+
 def require(*programs: tuple[str, str]) -> None:
     """End with a clear line when Dovecot or a program is not there; have our own compiled, as installed."""
-    compileall.compile_dir(str(Path(archiver_package.__file__).parent), quiet=1)
+    compiled()
     try:
         dovecot.check_version()
     except dovecot.MissingServerError as error:

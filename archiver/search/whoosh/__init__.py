@@ -10,7 +10,11 @@ is and what its files must be.
     segment     reads one segment through a memory map, without importing Whoosh (start-up time)
     build       writes one segment from prepared documents
     merge       several segments to one
-    evaluate    query tree -> documents of a segment
+    lists       posting lists, read where a query needs them
+    numbers     <-> the ledger's numbers of a segment's documents, noted beside it
+    evaluate    query tree -> documents of a segment, window by window
+    pages       the page by date, over all segments
+    totals      how many there are in all, counted or estimated
     rank        BM25F as Whoosh computes it
     engine      WhooshIndex, the protocol
 """
