@@ -28,18 +28,20 @@ _READ_LIMIT = 16 << 20
 # Below this many documents, starting processes costs more than they save.
 _WORTH_WORKERS = 400
 _OTHER = "it was fed from another ledger"
+_STEMMED = "its words were stemmed in another way"
 
 
 class Task(msgspec.Struct, frozen=True):
     """A document to analyse: its key, INTERNALDATE in Unix seconds, where its files are.
 
-    `size`: how many bytes of it are read at most.
+    `size`: how many bytes of it are read at most. `stemming`: the language whose words are stemmed, or off.
     """
 
     key: bytes
     received: int
     paths: tuple[str, ...]
     size: int
+    stemming: str = "off"
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -79,12 +81,14 @@ def drain(
     lock: Lock,
     *,
     workers: int = 0,
+    stemming: str = "off",
     advance: Callable[[int, int], None] = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> IndexReport:
     """Bring the index up to the ledger's last change.
 
-    A damaged index, or one fed from another ledger, is made equal first; `report.rebuilt` says why.
+    A damaged index, one fed from another ledger, and one stemmed in another way are made right first;
+    `report.rebuilt` says why.
     `advance(done, total)` counts changes. `stop` is asked between batches: InterruptedRun, and what was
     committed stays, to be continued from. LockedError only from `lock` itself.
     """
@@ -95,15 +99,16 @@ def drain(
         while True:
             try:
                 with lock():
-                    after = _position(ledger, index, report)
+                    after = _position(ledger, index, report, stemming)
                     changes = ledger.changes(after, BATCH)
                     left = ledger.last_change() - after
                     if pool is None and len(changes) >= _WORTH_WORKERS and worker_count(workers) > 1:
                         pool = Workers(analyse, worker_count(workers))
                         stack.enter_context(pool)
-                    tasks, changes = _batch(ledger, changes)
+                    tasks, changes = _batch(ledger, changes, stemming)
                     if changes:
-                        _apply(index, report, tasks, IndexState(ledger.id, changes[-1][0]), pool)
+                        state = IndexState(ledger.id, changes[-1][0], stemming)
+                        _apply(index, report, tasks, state, pool)
                 if not changes:
                     _tidy(ledger, index, report, lock, stop)
                     return report
@@ -125,7 +130,7 @@ def _whole(index: Index, report: IndexReport) -> Iterator[None]:
     try:
         yield
     except DamagedError as exc:
-        if report.rebuilt not in ("", _OTHER):
+        if report.rebuilt not in ("", _OTHER, _STEMMED):
             raise  # so is the new one
         index.clear()
         report.rebuilt, report.added, report.changes = exc.message, 0, 0
@@ -133,11 +138,15 @@ def _whole(index: Index, report: IndexReport) -> Iterator[None]:
         raise _EmptiedError from exc
 
 
-def _position(ledger: Ledger, index: Index, report: IndexReport) -> int:
+def _position(ledger: Ledger, index: Index, report: IndexReport, stemming: str) -> int:
     """The last change the index holds, after making it one of this ledger."""
     with _whole(index, report):
         state = index.state()
     if state is None:
+        return 0
+    if state.stemming != stemming:
+        index.clear()
+        report.rebuilt = _STEMMED
         return 0
     # Before looking at what is there, since a pull may go on: what it adds now comes as a change.
     last = ledger.last_change()
@@ -150,13 +159,13 @@ def _position(ledger: Ledger, index: Index, report: IndexReport) -> int:
     # First, so that a kill between the two leaves the index another ledger's, and all this is done again.
     ledger.touch(known - present)
     with _whole(index, report):
-        index.apply((), present - known, IndexState(ledger.id, last))
+        index.apply((), present - known, IndexState(ledger.id, last, stemming))
     report.removed += len(present - known)
     return last
 
 
 def _batch(
-    ledger: Ledger, changes: Sequence[tuple[int, bytes]]
+    ledger: Ledger, changes: Sequence[tuple[int, bytes]], stemming: str = "off"
 ) -> tuple[list[Task], Sequence[tuple[int, bytes]]]:
     """The documents of the first of the changes, BATCH_BYTES of them or little more; those changes."""
     reader = Reader(ledger)
@@ -166,16 +175,16 @@ def _batch(
         if size >= BATCH_BYTES:
             return list(tasks.values()), changes[:at]
         if key not in tasks:
-            tasks[key] = _task(ledger, reader, key)
+            tasks[key] = _task(ledger, reader, key, stemming)
             size += tasks[key].size
     return list(tasks.values()), changes
 
 
-def _task(ledger: Ledger, reader: Reader, key: bytes) -> Task:
+def _task(ledger: Ledger, reader: Reader, key: bytes, stemming: str) -> Task:
     spots = ledger.spots(key)
     paths = tuple(path for spot in spots if (path := reader.path(spot)))
     size = min(max((spot.size for spot in spots), default=0), _READ_LIMIT)
-    return Task(key, min((spot.received for spot in spots), default=0), paths, size)
+    return Task(key, min((spot.received for spot in spots), default=0), paths, size, stemming)
 
 
 def _apply(
@@ -238,5 +247,5 @@ def analyse(tasks: Iterable[Task]) -> list[Prepared | Unreadable]:
         except ArchiverError as exc:
             ready.append(Unreadable(task.key, exc.message))
             continue
-        ready.append(prepare(document(task.key, task.received, size, parse(start))))
+        ready.append(prepare(document(task.key, task.received, size, parse(start)), task.stemming))
     return ready

@@ -55,12 +55,13 @@ def index(tree: Tree) -> Iterator[Index]:
     opened.close()
 
 
-def feed(tree: Tree, index: Index, **options: Callable[..., bool]) -> IndexReport:
+def feed(tree: Tree, index: Index, **options: Callable[..., bool] | str | int) -> IndexReport:
     return drain(tree.ledger, index, nullcontext, **options)  # type: ignore[arg-type]
 
 
-def found(tree: Tree, index: Index, query: str) -> list[bytes]:
-    hits = index.search(parse_query(query, now=NOW), LedgerPlaces(tree.ledger), limit=1000)
+def found(tree: Tree, index: Index, query: str, stemming: str = "off") -> list[bytes]:
+    asked = parse_query(query, now=NOW, stemming=stemming)
+    hits = index.search(asked, LedgerPlaces(tree.ledger), limit=1000)
     assert hits.total == Total(len(hits.hits), exact=True)
     return [hit.key for hit in hits.hits]
 
@@ -287,6 +288,36 @@ class TestKilled:
         feed(tree, index)
         assert_equal(tree, index)
         assert set(found(tree, index, "subject:number")) == keys(range(1, 81))
+
+
+class TestStemming:
+    def test_a_change_of_the_setting_builds_the_index_anew_and_is_said(
+        self, tree: Tree, index: Index
+    ) -> None:
+        tree.file(tree.folder(), [message(1, "connections"), message(2, "connected")])
+        feed(tree, index)
+        assert found(tree, index, "connect") == []
+        for language in ("english", "german", "off"):
+            report = feed(tree, index, stemming=language)
+            assert (report.rebuilt, report.added) == ("its words were stemmed in another way", 2)
+            assert index.keys() == tree.ledger.keys("1")
+            state = index.state()
+            assert state and (state.stemming, state.change) == (language, tree.ledger.last_change())
+            assert feed(tree, index, stemming=language) == IndexReport()
+            assert len(found(tree, index, "connect", language)) == (2 if language == "english" else 0)
+
+    def test_in_processes(self, tree: Tree, index: Index) -> None:
+        tree.file(tree.folder(), [message(n, "connections") for n in range(1, indexer._WORTH_WORKERS + 2)])
+        feed(tree, index, stemming="english", workers=2)
+        assert len(found(tree, index, "connected", "english")) == indexer._WORTH_WORKERS + 1
+
+    def test_another_ledger_too(self, tree: Tree, index: Index) -> None:
+        tree.file(tree.folder(), [message(1), message(2)])
+        feed(tree, index, stemming="english")
+        rebuild(tree.lose_ledger())
+        report = feed(tree, index, stemming="english")
+        assert (report.added, report.rebuilt) == (0, "it was fed from another ledger")
+        assert feed(tree, index, stemming="english") == IndexReport()
 
 
 class TestAnotherLedger:

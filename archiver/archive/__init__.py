@@ -294,6 +294,7 @@ class Archive:
                 index,
                 lambda: self._lock("index", "indexing"),
                 workers=self.config.index.workers,
+                stemming=self.config.index.stemming,
                 advance=advance,
                 stop=self.stop,
             )
@@ -322,9 +323,16 @@ class Archive:
         from archiver.search.places import LedgerPlaces
         from archiver.search.query import parse
 
-        tree = parse(text, now=datetime.now())
+        now, wanted = datetime.now(), self.config.index.stemming
+        tree = parse(text, now=now, stemming=wanted)
         with self.ledger() as ledger, self._index() as index:
             pending = ledger.last_change() - _indexed(ledger, index)
+            state = index.state()
+            if state and state.stemming != wanted:
+                self.say(
+                    f"the index was built with stemming: {state.stemming}; archiver sync makes it {wanted}"
+                )
+                tree = parse(text, now=now, stemming=state.stemming)
             hits = index.search(tree, LedgerPlaces(ledger), order, offset, limit)
             rows = tuple(Row(short_id(ledger, h.key), h, tuple(ledger.spots(h.key))) for h in hits.hits)
             return Results(hits.total, rows, tree, pending)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 from archiver.errors import ArchiverError
-from archiver.search.index import Index, IndexState
+from archiver.search.index import Index
 from archiver.store import layout
 from archiver.store.durable import Syncer
 from archiver.store.ledger import Ledger
@@ -80,7 +80,7 @@ def _mend_index(index: Index, findings: Iterable[Finding]) -> None:
     stray = [bytes.fromhex(finding.key) for finding in findings if finding.kind == "stray"]
     state = index.state() if stray else None
     if state:
-        index.apply((), stray, IndexState(state.ledger, state.change))
+        index.apply((), stray, state)
 
 
 def _quarantine(root: str, path: str) -> None:

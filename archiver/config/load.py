@@ -231,7 +231,7 @@ class _Decoder:
             return self.struct(value, bare, path)
         if get_origin(bare) is dict:
             return self.mapping(value, get_args(bare)[1], path)
-        if get_origin(bare) is Literal and isinstance(value, bool) and "on" in get_args(bare):
+        if get_origin(bare) is Literal and isinstance(value, bool) and "off" in get_args(bare):
             return "on" if value else "off"  # YAML's reading of the two words
         try:
             return msgspec.convert(value, kind, dec_hook=_dec_hook)

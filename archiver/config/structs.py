@@ -12,6 +12,10 @@ from msgspec.structs import force_setattr
 
 Security = Literal["tls", "starttls", "none"]
 Compress = Literal["auto", "on", "off"]
+Stemming = Literal[
+    "off", "danish", "dutch", "english", "finnish", "french", "german", "hungarian", "italian", "norwegian",
+    "portuguese", "romanian", "russian", "spanish", "swedish",
+]  # fmt: skip
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhdw])\s*")
@@ -259,6 +263,13 @@ class IndexSettings(Struct, frozen=True, forbid_unknown_fields=True):
     workers: Annotated[
         int, Meta(ge=0, le=64, description="processes that read and analyse mail; 0: one per core, at most 4")
     ] = 0
+    stemming: Annotated[
+        Stemming,
+        Meta(
+            description="find words of this language in all their forms; another value makes the next sync "
+            "build the index anew"
+        ),
+    ] = "off"
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,8 @@ Hangul, Thai, Lao, Khmer, Myanmar) become overlapping pairs of characters and, a
 its last character alone: each character begins exactly one term, so any two characters are found as
 a term, more as a phrase, a single one as a prefix.
 
-No stemming, no stop words.
+No stop words. Where words are stemmed, the stem of a word is a term of its own in the word's position:
+whole words, phrases and starts of words are found as without.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from unicodedata import category, combining, normalize
 
 from archiver.search.positions import pack
+from archiver.search.stemming import CODES, stem
 
 TERM_LIMIT = 64
 """Characters of a term; a longer run of letters is several terms, one after the other."""
@@ -115,13 +117,17 @@ def fold(text: str) -> str:
     """The text in the one form in which it is compared."""
     if text.isascii():
         return text.lower()
-    # A mark may become two, so what is cut before normalising is not short yet.
-    text = _invisible_or_sign.sub(_apart, text)
-    text = _few_marks(normalize("NFKC", _few_marks(text))).casefold()
+    text = _case_folded(text)
     if text.isascii():
         return text
     text = normalize("NFC", _patterns()[2].sub("", normalize("NFD", text)))
     return _stroke.sub(lambda match: match[0].translate(_STROKES), text)
+
+
+def _case_folded(text: str) -> str:
+    """The text folded but for its accents, not yet in a normal form."""
+    # A mark may become two, so what is cut before normalising is not short yet.
+    return _few_marks(normalize("NFKC", _few_marks(_invisible_or_sign.sub(_apart, text)))).casefold()
 
 
 def _apart(found: re.Match[str]) -> str:
@@ -147,7 +153,10 @@ def _cut(run: str) -> str:
 
 def terms(text: str) -> list[str]:
     """The terms of a text; the index in the list is the position."""
-    folded = fold(text)
+    return _words(fold(text))
+
+
+def _words(folded: str) -> list[str]:
     if folded.isascii():
         return _ascii_words(folded)
     if not _not_plain(folded):
@@ -164,10 +173,33 @@ def terms(text: str) -> list[str]:
     return found
 
 
-def positions(values: Iterable[str]) -> tuple[dict[str, bytes], int]:
+def stems(text: str, listed: list[str], stemming: str) -> list[str]:
+    """The stem of each term of a text, folded; `listed` are its terms.
+
+    The stemmer is shown the words with their accents: they are part of many endings.
+    """
+    code, words = CODES[stemming], listed
+    if not text.isascii():
+        accented = _words(normalize("NFC", _case_folded(text)).replace("\u02bc", "'"))
+        words = accented if len(accented) == len(listed) else listed
+    return [_stem(word, code) for word in words]
+
+
+@lru_cache(maxsize=1 << 16)
+def _stem(word: str, code: str) -> str:
+    return fold(stem(word, code))
+
+
+def stem_term(found: str, stemming: str) -> str:
+    """What a stem is in the index, where no word begins so."""
+    return f"={CODES[stemming]}:{found}"
+
+
+def positions(values: Iterable[str], stemming: str = "off") -> tuple[dict[str, bytes], int]:
     """Term -> its packed positions over several values, and how many terms there are.
 
-    A gap between the values keeps a phrase from beginning in one and ending in the next.
+    A gap between the values keeps a phrase from beginning in one and ending in the next. A stem that
+    is a term already is none again, and none counts.
     """
     found: defaultdict[str, list[int]] = defaultdict(list)
     count = base = 0
@@ -175,6 +207,12 @@ def positions(values: Iterable[str]) -> tuple[dict[str, bytes], int]:
         listed = terms(value)
         for position, term in enumerate(listed, base):
             found[term].append(position)
+        if stemming != "off":
+            for position, (term, short) in enumerate(
+                zip(listed, stems(value, listed, stemming), strict=True), base
+            ):
+                if short != term:
+                    found[stem_term(short, stemming)].append(position)
         count += len(listed)
         base += len(listed) + 1
     return {term: pack(listed) for term, listed in found.items()}, count
@@ -202,3 +240,10 @@ def query_terms(text: str, *, star: bool = False) -> tuple[tuple[str, ...], str 
     if len(found) > 1 and len(found[-2]) == 2 and is_paired(found[-2]):
         return tuple(found[:-1]), None
     return tuple(found[:-1]), found[-1]
+
+
+def stem_alternatives(text: str, stemming: str) -> tuple[str, ...]:
+    """The terms of which one must be there where a word of a query is asked for by its stem."""
+    listed = terms(text)
+    short = stems(text, listed, stemming)[0]
+    return tuple(dict.fromkeys((listed[0], short, stem_term(short, stemming))))

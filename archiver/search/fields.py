@@ -68,6 +68,9 @@ FIELDS: tuple[Field, ...] = (
 CONTENT: tuple[str, ...] = tuple(field.name for field in FIELDS if field.kind == "content")
 """The fields that a bare word searches, all together."""
 
+STEMMED = ("subject", "body")
+"""The fields whose words are stemmed where the configuration says so; names are not."""
+
 BY_NAME: dict[str, Field] = {
     name: field for field in reversed(FIELDS) for name in (field.name, *field.aliases)
 }

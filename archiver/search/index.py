@@ -26,10 +26,11 @@ DISPLAY_LIMIT = 300
 
 
 class IndexState(msgspec.Struct, frozen=True):
-    """How far an index is: the ledger it was fed from and the last change it holds."""
+    """How far an index is: which ledger it was fed from, its last change in it, how words are stemmed."""
 
     ledger: str
     change: int
+    stemming: str = "off"
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -192,9 +193,10 @@ def document(key: bytes, received: int, size: int, message: Message) -> Document
     )
 
 
-def prepare(document: Document) -> Prepared:
+def prepare(document: Document, stemming: str = "off") -> Prepared:
     """Analyse a document; needs no index."""
     from archiver.search.analysis import positions
+    from archiver.search.fields import STEMMED
 
     values = {
         "from": document.from_,
@@ -204,7 +206,9 @@ def prepare(document: Document) -> Prepared:
         "body": (document.body[:BODY_LIMIT],),
         "filename": document.filenames,
     }
-    analysed = {field: positions(texts) for field, texts in values.items()}
+    analysed = {
+        field: positions(texts, stemming if field in STEMMED else "off") for field, texts in values.items()
+    }
     return Prepared(
         key=document.key,
         date=document.date,

@@ -27,8 +27,8 @@ import msgspec
 
 from archiver.errors import QueryError
 from archiver.search import values
-from archiver.search.analysis import ends_in_word, query_terms
-from archiver.search.fields import BY_NAME, CHOICES, FIELDS, Field
+from archiver.search.analysis import ends_in_word, query_terms, stem_alternatives
+from archiver.search.fields import BY_NAME, CHOICES, FIELDS, STEMMED, Field
 from archiver.search.tree import (
     DateRange,
     Has,
@@ -66,15 +66,18 @@ class _Token(msgspec.Struct, frozen=True):
     at: int
 
 
-def parse(text: str, *, now: datetime) -> Node:
-    """The tree of a query; `now` gives relative dates their meaning and all dates their zone."""
+def parse(text: str, *, now: datetime, stemming: str = "off") -> Node:
+    """The tree of a query; `now` gives relative dates their meaning and all dates their zone.
+
+    `stemming` must be that of the index.
+    """
     if len(text) > LENGTH_LIMIT:
         raise QueryError(f"the query is longer than {LENGTH_LIMIT} characters", text, LENGTH_LIMIT)
     if found := _no_character.search(text):
         raise QueryError("the query has a byte here that is not UTF-8", text, found.start())
     if not text.strip():
         raise QueryError("the query is empty", text, 0, hint="give a word to look for")
-    return _Parser(text, list(_tokens(text)), now).whole()
+    return _Parser(text, list(_tokens(text)), now, stemming).whole()
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -142,10 +145,11 @@ def _nearest(word: str, choices: Sequence[str] | dict[str, Field]) -> str | None
 class _Parser:
     """Recursive descent over the tokens; `field` is the one whose group is being read."""
 
-    def __init__(self, text: str, tokens: list[_Token], now: datetime) -> None:
+    def __init__(self, text: str, tokens: list[_Token], now: datetime, stemming: str) -> None:
         self.text = text
         self.tokens = tokens
         self.now = now
+        self.stemming = stemming
         self.next = 0
         self.places = 0
 
@@ -250,7 +254,11 @@ class _Parser:
             return Prefix(field, fixed, prefix)
         if not fixed:
             self.fail("there is no letter or digit to look for", token.at)
-        return Word(field, fixed[0]) if len(fixed) == 1 else Phrase(field, fixed)
+        if len(fixed) > 1:
+            return Phrase(field, fixed)
+        if self.stemming != "off" and token.kind == "word" and field in ("", *STEMMED):
+            return either(Word(field, term) for term in stem_alternatives(text, self.stemming))
+        return Word(field, fixed[0])
 
 
 _AS_A_WORD = {

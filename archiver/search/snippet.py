@@ -13,7 +13,8 @@ from unicodedata import east_asian_width
 
 import msgspec
 
-from archiver.search.analysis import TERM_LIMIT, fold, is_paired, word_pattern
+from archiver.search.analysis import TERM_LIMIT, fold, is_paired, stem_term, stems, word_pattern
+from archiver.search.stemming import CODES
 from archiver.search.tree import Node, Prefix, Word, content
 
 TEXT_LIMIT = 100_000
@@ -68,7 +69,7 @@ def snippet(text: str, terms: Sequence[Wanted], width: int) -> Snippet:
     line, matches = "", []
     for limit in (FIRST_LOOK, TEXT_LIMIT):
         line = " ".join(_beginning(text, limit).split())
-        matches = sorted(_matches(spans(line), terms))
+        matches = sorted([*_matches(spans(line), terms), *_stem_matches(line, terms)])
         if matches or len(text) <= limit:
             break
     start, end = _window(line, *_best(matches, width), width)
@@ -148,6 +149,19 @@ def _matches(listed: Sequence[Span], terms: Sequence[Wanted]) -> Iterator[tuple[
         for index, each in [*first.get(span.term, ()), *starts]:
             if _matches_at(listed, at, each):
                 yield span.start, _end(listed[at + len(each.terms) - 1], each), index
+
+
+def _stem_matches(line: str, terms: Sequence[Wanted]) -> Iterator[tuple[int, int, int]]:
+    """The same, of words with a stem that is looked for."""
+    wanted = {each.terms[0]: index for index, each in enumerate(terms) if each.terms[0].startswith("=")}
+    for language in CODES:
+        if any(term.startswith(stem_term("", language)) for term in wanted):
+            listed = spans(line)
+            for span, short in zip(
+                listed, stems(line, [span.term for span in listed], language), strict=True
+            ):
+                if (index := wanted.get(stem_term(short, language))) is not None:
+                    yield span.start, span.end, index
 
 
 def _matches_at(listed: Sequence[Span], at: int, each: Wanted) -> bool:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from msgspec.structs import replace
 
 from archiver import archive as module
 from archiver.archive import Archive
 from archiver.config import Account, Config, Duration, Folders, ImapServer, SecretSource, SmtpServer
+from archiver.config.structs import IndexSettings
 from archiver.errors import (
     ConnectError,
     DiskFullError,
@@ -115,6 +117,20 @@ def test_search_knows_places_ids_and_what_is_not_indexed_yet(archive: Archive, t
     assert archive.search_keys("word1 OR word2") == [key_of(message(n)) for n in (1, 2)]
     with pytest.raises(QueryError):
         archive.search("form:x")
+
+
+def test_an_index_stemmed_in_another_way_answers_as_it_was_built(
+    archive: Archive, tree: Tree, said: list[str]
+) -> None:
+    config = replace(archive.config, index=IndexSettings(stemming="english"))
+    changed = Archive(config, say=said.append)
+    results = changed.search("subject:numbers")
+    assert (results.total.count, results.pending) == (0, 0)
+    assert said == ["the index was built with stemming: off; archiver sync makes it english"]
+    changed.reindex()
+    for each in (changed, archive):
+        assert each.search("subject:numbers").total.count == 6
+    assert said[1:] == ["the index was built with stemming: english; archiver sync makes it off"]
 
 
 def test_an_archive_that_does_not_exist_yet(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from archiver.message import parse as parse_message
 from archiver.search.index import Document, Index, IndexState, document, open_index, prepare
 from archiver.search.query import parse
 from archiver.search.snippet import snippet, wanted
-from tests.search.contract import no_places
 from bench import languages
+from tests.search.contract import no_places
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 

@@ -86,6 +86,7 @@ def commit(
             generation=generation,
             ledger=state.ledger if state else None,
             change=state.change if state else 0,
+            stemming=state.stemming if state else "off",
             toc_hash=records.file_hash(toc),
             segments=tuple(segments),
         )

@@ -169,7 +169,7 @@ class WhooshIndex:
 
 
 def _state(record: Record) -> IndexState | None:
-    return None if record.ledger is None else IndexState(record.ledger, record.change)
+    return None if record.ledger is None else IndexState(record.ledger, record.change, record.stemming)
 
 
 def _without(segment: Segment, keys: AbstractSet[bytes]) -> SegmentRecord:

@@ -57,6 +57,7 @@ class Record(msgspec.Struct, frozen=True):
     generation: int
     ledger: str | None
     change: int
+    stemming: str
     toc_hash: str
     segments: tuple[SegmentRecord, ...] = ()
 
