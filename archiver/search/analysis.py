@@ -9,8 +9,8 @@ Hangul, Thai, Lao, Khmer, Myanmar) become overlapping pairs of characters and, a
 its last character alone: each character begins exactly one term, so any two characters are found as
 a term, more as a phrase, a single one as a prefix.
 
-No stop words. Where words are stemmed, the stem of a word is a term of its own in the word's position:
-whole words, phrases and starts of words are found as without.
+No stop words. Two further terms stand in the index in the position of a word: its stem, where words
+are stemmed, and the number of a version, so that `2.7` finds `v2.7`.
 """
 
 from __future__ import annotations
@@ -78,13 +78,15 @@ _ascii_words = re.compile(f"[a-z0-9]{{1,{TERM_LIMIT}}}").findall
 # Most texts that are not ASCII have no more than some letters of Latin-1 and signs: no marks, nothing paired.
 _plain_words = re.compile(f"[^\\W_]{{1,{TERM_LIMIT}}}").findall
 _not_plain = re.compile("[^\x00-\xff\u2000-\u20cf\u2100-\u2cee]").search
-# Written inside words but not part of them: soft hyphen, joiners, tatweel, variation selectors. Then signs
-# that stand for letters or digits beside the words they are written to: ½, №, ™, ①.
-_invisible_or_sign = re.compile(
-    "[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef"
+SIGNS = (
     "\u00bc-\u00be\u20a8\u2100\u2101\u2105\u2106\u2116\u2120-\u2122\u213b\u2150-\u215f\u2189\u2460-\u24ff"
-    "\U0001f100-\U0001f1ff]"
+    "\U0001f100-\U0001f1ff"
 )
+"""Signs that stand for letters or digits beside the words they are written to (½, №, ™, ①), likewise."""
+
+# Written inside words but not part of them: soft hyphen, joiners, tatweel, variation selectors.
+_INVISIBLE = "\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef"
+_invisible_or_sign = re.compile(f"[{_INVISIBLE}{SIGNS}]")
 _stroke = re.compile("[øđłħŧı\u02bc]+")
 
 # Marks in a row that count, as in stream-safe text (UAX #15): putting n of them in order takes n² steps.
@@ -199,7 +201,7 @@ def positions(values: Iterable[str], stemming: str = "off") -> tuple[dict[str, b
     """Term -> its packed positions over several values, and how many terms there are.
 
     A gap between the values keeps a phrase from beginning in one and ending in the next. A stem that
-    is a term already is none again, and none counts.
+    is a term already is none again; stems and numbers of versions do not count.
     """
     found: defaultdict[str, list[int]] = defaultdict(list)
     count = base = 0
@@ -215,7 +217,14 @@ def positions(values: Iterable[str], stemming: str = "off") -> tuple[dict[str, b
                     found[stem_term(short, stemming)].append(position)
         count += len(listed)
         base += len(listed) + 1
+    for term in [term for term in found if term[0] == "v" and is_version(term)]:
+        found[term[1:]] = sorted({*found[term[1:]], *found[term]})
     return {term: pack(listed) for term, listed in found.items()}, count
+
+
+def is_version(term: str) -> bool:
+    """Whether it is a number behind a `v`."""
+    return term[0] == "v" and term[1:].isdecimal()
 
 
 def is_paired(text: str) -> bool:

@@ -246,10 +246,11 @@ class _Parser:
 
     def words(self, field: str, token: _Token) -> Node:
         text, start = token.text, token.at + (token.kind == "phrase")
-        star = text.endswith("*") and ends_in_word(text[:-1])
-        if token.kind == "word" and "*" in text and not (star and text.count("*") == 1):
+        before = text.removesuffix("*")
+        if token.kind == "word" and "*" in (before or text):
             self.fail("* stands only at the end of a word", start + text.index("*"), "as in invoice*")
-        fixed, prefix = query_terms(text[:-1] if star else text, star=star)
+        # After a sign, as in CVE-*, it stands for whatever follows, so for nothing that has to.
+        fixed, prefix = query_terms(before, star=before != text and ends_in_word(before))
         if prefix is not None:
             return Prefix(field, fixed, prefix)
         if not fixed:

@@ -13,7 +13,16 @@ from unicodedata import east_asian_width
 
 import msgspec
 
-from archiver.search.analysis import TERM_LIMIT, fold, is_paired, stem_term, stems, word_pattern
+from archiver.search.analysis import (
+    SIGNS,
+    TERM_LIMIT,
+    fold,
+    is_paired,
+    is_version,
+    stem_term,
+    stems,
+    word_pattern,
+)
 from archiver.search.stemming import CODES
 from archiver.search.tree import Node, Prefix, Word, content
 
@@ -109,12 +118,12 @@ def _parts(word: str, start: int) -> Iterator[tuple[str, int]]:
 def _clusters() -> re.Pattern[str]:
     """A run of ASCII, or a character and what may melt into it when folded.
 
-    Letters, digits and ASCII begin something new; marks, joiners, and vowels and finals of Hangul
-    may not.
+    Letters, digits, signs and ASCII begin something new; marks, joiners, and vowels and finals of
+    Hangul may not.
     """
     melting = "\u0640\u1160-\u11ff\u3131-\u318e\ud7b0-\ud7fb\uff9e-\uffdc"
     return re.compile(
-        f"[\\x00-\\x7f]+(?=[\\x00-\\x7f])|[\\s\\S](?:(?![\\w\\s\\x00-\\x7f])[\\s\\S]|[{melting}])*"
+        f"[\\x00-\\x7f]+(?=[\\x00-\\x7f])|[\\s\\S](?:(?![\\w\\s\\x00-\\x7f{SIGNS}])[\\s\\S]|[{melting}])*"
     )
 
 
@@ -146,7 +155,8 @@ def _matches(listed: Sequence[Span], terms: Sequence[Wanted]) -> Iterator[tuple[
         else:
             first.setdefault(each.terms[0], []).append((index, each))
     for at, span in enumerate(listed):
-        for index, each in [*first.get(span.term, ()), *starts]:
+        number = first.get(span.term[1:], ()) if is_version(span.term) else ()
+        for index, each in [*first.get(span.term, ()), *number, *starts]:
             if _matches_at(listed, at, each):
                 yield span.start, _end(listed[at + len(each.terms) - 1], each), index
 
@@ -166,13 +176,16 @@ def _stem_matches(line: str, terms: Sequence[Wanted]) -> Iterator[tuple[int, int
 
 def _matches_at(listed: Sequence[Span], at: int, each: Wanted) -> bool:
     row = [span.term for span in listed[at : at + len(each.terms)]]
-    if not each.prefix:
-        return row == list(each.terms)
-    return (
-        len(row) == len(each.terms)
-        and row[:-1] == list(each.terms[:-1])
-        and row[-1].startswith(each.terms[-1])
-    )
+    if len(row) < len(each.terms):
+        return False
+    *before, last = zip(row, each.terms, strict=True)
+    return all(map(_same, before)) and (_same(last) or (each.prefix and last[0].startswith(last[1])))
+
+
+def _same(pair: tuple[str, str]) -> bool:
+    """Whether a term of the text is the one that is wanted, or a version of that number."""
+    found, wanted = pair
+    return found == wanted or (found[1:] == wanted and is_version(found))
 
 
 def _end(last: Span, each: Wanted) -> int:

@@ -101,6 +101,19 @@ def test_positions_keep_values_apart() -> None:
     assert total == 5
 
 
+def test_the_number_of_a_version_stands_where_the_version_does() -> None:
+    found, total = positions(["v2 2 vi2 v", "v10.v2"])
+    assert {term: unpack(packed) for term, packed in found.items()} == {
+        "v2": [0, 6],
+        "2": [0, 1, 6],
+        "vi2": [2],
+        "v": [3],
+        "v10": [5],
+        "10": [5],
+    }
+    assert total == 6
+
+
 @given(st.lists(st.integers(0, 1 << 24), min_size=1, unique=True).map(sorted))
 def test_positions_are_packed_without_loss(listed: list[int]) -> None:
     assert unpack(pack(listed)) == listed

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+import pytest
+
 from archiver.message import parse
-from archiver.search.index import document, prepare
+from archiver.search.index import Document, Index, IndexState, document, open_index, prepare
+from archiver.search.query import parse as parse_query
 
 RAW = (
     b"From: Ana Example <ana@example.org>\nTo: Ben <ben@example.org>, cleo@example.org\n"
@@ -27,3 +32,63 @@ def test_what_is_analysed() -> None:
     ready = prepare(document(b"k" * 32, 1_800_000_000, 500, parse(RAW)))
     assert set(ready.terms["to"]) == {"ben", "cleo", "dan", "example", "org"}
     assert (ready.lengths["to"], ready.has) == (10, ("attachment", "signed"))
+
+
+# A text, queries that find it, and some that must not.
+WRITTEN: dict[str, tuple[str, str]] = {
+    "quarterly-report_v2.pdf": (
+        "quarterly-report_v2.pdf quarterly report v2 pdf report_v2 quarterly-rep* quart* report_v2.p*",
+        "quarterly-v2 report_v quarterly_pdf",
+    ),
+    "user.name+tag@mail.example.org": (
+        "user.name+tag@mail.example.org user name tag name+tag user.name@ mail.example.org example.org"
+        " @mail.example.org user.na* tag@mail.exam* USER.NAME+TAG@MAIL.EXAMPLE.ORG",
+        "user@mail.example.org name@mail example.net",
+    ),
+    "https://www.example.org/docs/a-b?page=12#top": (
+        "https://www.example.org/docs/a-b?page=12#top www.example.org example.org docs/a-b page=12 exam*",
+        "http example.org/a-b page=1",
+    ),
+    "error 0x80070005 (E_ACCESSDENIED)": (
+        "0x80070005 0X80070005 0x8007* e_accessdenied E_ACCESS* accessdenied",
+        "0x8007 80070005",
+    ),
+    "fixes CVE-2024-6923.": (
+        "CVE-2024-6923 cve-2024 cve-2024-69* 2024-6923 cve 6923 CVE-*",
+        "CVE-2024-692 CVE-6923",
+    ),
+    "since v2.7.4, not 3.0": ("v2.7.4 v2.7 v2.* v2.7.* 2.7 2.7.4* 7.4", "v2.7.5 v2.4 v3"),
+    "10.0.3-rc1+build5": ("10.0.3 10.0.3-rc1 10.0.3-rc1+build5 rc1 build5 10.0.3-rc*", "10.3 rc"),
+    "C:\\Users\\ana\\report.doc": ("C:\\Users\\ana users\\ana\\report.doc report.d*", "C:\\ana"),
+    "Don't say l'été, O’Neill": ("don't don’t l'été l’ete o'neill o’ne* ete", "oneill dont"),
+    "会議は東京都庁で": ("会議 東京 京都 東京都庁 都 で 会 議は東", "東都 京庁"),
+    "ขอเชิญประชุมวันพุธ": ("ประชุม ประช* ชุม วันพุธ ป", "ขอประชุม"),
+}
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    made = open_index(str(tmp_path_factory.mktemp("index") / "index"))
+    documents = [
+        Document(bytes([number]) * 32, number, 1, body=f"Before {text} after.")
+        for number, text in enumerate(WRITTEN)
+    ]
+    made.apply(map(prepare, documents), (), IndexState("L", 1))
+    return made
+
+
+def dates(index: Index, query: str) -> set[int]:
+    hits = index.search(parse_query(query, now=datetime(2026, 1, 1)), lambda _: set())
+    return {hit.date for hit in hits.hits}
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_found_as_a_whole_and_by_parts(index: Index, text: str) -> None:
+    found, not_found = (queries.split() for queries in WRITTEN[text])
+    number = list(WRITTEN).index(text)
+    assert [query for query in (text, *found) if number not in dates(index, f"body:{quoted(query)}")] == []
+    assert [query for query in not_found if number in dates(index, f"body:{quoted(query)}")] == []
+
+
+def quoted(query: str) -> str:
+    return query if query.endswith("*") else f'"{query}"'
