@@ -9,6 +9,7 @@ import pytest
 from archiver.message import parse
 from archiver.search.index import Document, Index, IndexState, document, open_index, prepare
 from archiver.search.query import parse as parse_query
+from tests.search.contract import no_places
 
 RAW = (
     b"From: Ana Example <ana@example.org>\nTo: Ben <ben@example.org>, cleo@example.org\n"
@@ -78,7 +79,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 
 def dates(index: Index, query: str) -> set[int]:
-    hits = index.search(parse_query(query, now=datetime(2026, 1, 1)), lambda _: set())
+    hits = index.search(parse_query(query, now=datetime(2026, 1, 1)), no_places)
     return {hit.date for hit in hits.hits}
 
 

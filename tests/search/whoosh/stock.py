@@ -11,7 +11,7 @@ from whoosh.filedb.filestore import FileStorage
 from whoosh.writing import SegmentWriter
 
 from archiver.search.analysis import terms
-from archiver.search.index import Document, IndexState
+from archiver.search.index import Document, IndexState, prepare
 from archiver.search.whoosh.build import schema
 from archiver.search.whoosh.commit import commit
 from archiver.search.whoosh.record import SegmentRecord, file_hash
@@ -58,8 +58,9 @@ def _fields(document: Document) -> dict[str, Any]:
         "body": terms(document.body),
         "filename": _listed(document.filenames),
     }
-    if document.has_attachment:
-        found["has"] = "attachment"
+    facts = prepare(document).has
+    if facts:
+        found |= {"has": list(facts), "_stored_has": " ".join(facts)}
     return {name: value for name, value in found.items() if value != []}
 
 
