@@ -5,9 +5,8 @@ into `.servers/cyrus`. Started in the foreground from a configuration of its own
 ports, in a directory of its own. Works as root and as anybody else.
 
 What it does that Dovecot does not: it names mailboxes and messages (OBJECTID), lists INBOX without quotes,
-announces LOGINDISABLED after a login in clear, has no NOTIFY, takes no folder named `100%` or `{5}`, no
-message with bare LF, NUL or a broken header, and has its 8-bit headers in X unless told (as here) to leave
-them alone.
+announces LOGINDISABLED after a login in clear, has no NOTIFY, takes no folder named `100%` or `{5}`, and no
+message with bare LF, NUL or a broken header; 8-bit letters of headers become X unless it is told not to.
 """
 
 from __future__ import annotations
