@@ -82,7 +82,7 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class Total(msgspec.Struct, frozen=True):
-    """How many documents there are for a query: counted, or else estimated to two digits."""
+    """How many documents there are for a query: counted, or else estimated to one or two digits."""
 
     count: int
     exact: bool

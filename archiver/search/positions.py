@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Iterator
-from itertools import accumulate, islice
+from itertools import accumulate
 from operator import sub
 
 _count = struct.Struct("!I")
@@ -41,8 +41,12 @@ def unpack(packed: bytes) -> list[int]:
 
 
 def starts(packed: bytes, before: int) -> Iterator[int]:
-    """Where rows of terms begin in which this one comes after so many others, were the others there."""
-    return islice(accumulate(pickle.loads(packed[_count.size :]), initial=-before), 1, None)
+    """Where rows of terms begin in which this one comes after so many others, were the others there.
+
+    Where there are others, a number below 0 comes, too; nothing begins there.
+    """
+    deltas = pickle.loads(packed[_count.size :])
+    return accumulate(deltas, initial=-before) if before else accumulate(deltas)
 
 
 def count(packed: bytes) -> int:

@@ -11,7 +11,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
-from typing import TypeAlias, TypeVar
+from itertools import compress
+from typing import TypeVar
 
 from archiver.search.fields import CONTENT
 from archiver.search.index import Places
@@ -35,8 +36,11 @@ from archiver.search.whoosh.numbers import numbers
 from archiver.search.whoosh.segment import Segment
 
 T = TypeVar("T")
-Values: TypeAlias = "Callable[[AbstractSet[int]], Iterator[tuple[int, bytes]]]"
 
+# What it costs to compare the positions of a document, and to read a posting whose block has no other
+# that is wanted: in postings.
+_LOOK = 25
+_ALONE = 100
 # Lists of one prefix that are held at once; of more, only their documents are.
 _LISTS = 4096
 
@@ -181,31 +185,46 @@ def span(reading: Reading, node: Node) -> range:
 
 
 def cost(reading: Reading, node: Node) -> int:
-    """About how many postings have to be read to evaluate the tree for the whole segment."""
+    """What it takes to evaluate the tree for the whole segment; the unit is a posting that is read."""
     match node:
         case And(parts):
-            return min(cost(reading, part) for part in parts)
+            first, *others = sorted(cost(reading, part) for part in parts)
+            # Each document that is left may be in a block of its own.
+            return first + sum(min(other, first * _ALONE) for other in others)
         case Or(parts):
             return sum(cost(reading, part) for part in parts)
         case Word() | Has():
             return sum(each.frequency for each in _lists(reading, node))
         case Phrase(_, terms):
-            # Documents that have all the terms have to be looked into.
-            return sum(4 * _rarest(reading, field, terms) for field in fields_of(node))
+            return sum(_LOOK * _rarest(reading, field, terms) for field in fields_of(node))
         case SamePlace():
             return len(reading.documents(node))
     return len(reading.everything)
+
+
+def most(reading: Reading, node: Node) -> int:
+    """As many documents as there can be in the segment, or more."""
+    match node:
+        case And(parts):
+            return min(most(reading, part) for part in parts)
+        case Or(parts):
+            return sum(most(reading, part) for part in parts)
+        case Phrase(_, terms):
+            return sum(_rarest(reading, field, terms) for field in fields_of(node))
+        case Word() | Has() | SamePlace():
+            return cost(reading, node)
+    return len(reading.everything)
+
+
+def fields_of(leaf: Content) -> Sequence[str]:
+    """The fields in which it is looked for."""
+    return (leaf.field,) if leaf.field else CONTENT
 
 
 def _rarest(reading: Reading, field: str, terms: Sequence[str]) -> int:
     """In how many documents the rarest of the terms is."""
     found = [reading.postings(field, term) for term in terms]
     return min(each.frequency if each else 0 for each in found)
-
-
-def fields_of(leaf: Content) -> Sequence[str]:
-    """The fields in which it is looked for."""
-    return (leaf.field,) if leaf.field else CONTENT
 
 
 def _lists(reading: Reading, node: Word | Has) -> list[Postings]:
@@ -236,7 +255,9 @@ def _holding(
     window: range, among: AbstractSet[int] | None, column: Sequence[T], test: Callable[[T], bool]
 ) -> AbstractSet[int]:
     """The documents whose value in the column passes the test."""
-    return {number for number in (window if among is None else among) if test(column[number])}
+    if among is None:
+        return set(compress(window, map(test, column[window.start : window.stop])))
+    return {number for number in among if test(column[number])}
 
 
 def _in_field(
@@ -251,22 +272,22 @@ def _in_field(
         found = each.within(window, found) if each else None
         if not found:
             return frozenset()
-    columns: list[Values] = [each.values for each in row if each]
-    if isinstance(leaf, Prefix):
-        columns.append(reading.starting(field, leaf.prefix).values)
-    return _in_a_row(columns, found or frozenset())
+    rows = _in_a_row([each for each in row if each], found or frozenset())
+    if isinstance(leaf, Phrase):
+        return {number for number, _ in rows}
+    begins = dict(rows)
+    last = reading.starting(field, leaf.prefix).values(begins.keys()) if begins else ()
+    return {number for number, packed in last if not begins[number].isdisjoint(starts(packed, len(row)))}
 
 
-def _in_a_row(columns: Sequence[Values], wanted: AbstractSet[int]) -> AbstractSet[int]:
-    """Of the wanted documents those with a term of each column one position after the other."""
-    rows: dict[int, set[int]] = {}
-    for at, column in enumerate(columns):
-        here: dict[int, set[int]] = {}
-        for number, packed in column(rows.keys() if at else wanted):
-            begins = rows[number].intersection(starts(packed, at)) if at else set(starts(packed, at))
-            if begins:
-                here[number] = here[number] | begins if number in here else begins
-        rows = here
-        if not rows:
-            break
-    return rows.keys()
+def _in_a_row(lists: Sequence[Postings], wanted: AbstractSet[int]) -> Iterator[tuple[int, set[int]]]:
+    """Of the wanted documents, which have all the terms, those that have them in a row, and where."""
+    first, *others = [dict(each.values(wanted)) for each in lists]
+    for number, packed in first.items():
+        begins = set(starts(packed, 0))
+        for at, column in enumerate(others, 1):
+            begins.intersection_update(starts(column[number], at))
+            if not begins:
+                break
+        if begins:
+            yield number, begins

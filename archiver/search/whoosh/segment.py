@@ -107,7 +107,8 @@ class Segment:
         return self._part(".key.col")
 
     def key(self, number: int) -> bytes:
-        return bytes(self._keys[KEY_SIZE * number : KEY_SIZE * (number + 1)]).ljust(KEY_SIZE, b"\0")
+        key = self._keys[KEY_SIZE * number : KEY_SIZE * (number + 1)].tobytes()
+        return key if len(key) == KEY_SIZE else key.ljust(KEY_SIZE, b"\0")
 
     @cached_property
     def keys(self) -> list[bytes]:

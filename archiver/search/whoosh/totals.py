@@ -11,18 +11,19 @@ from typing import TypeAlias
 
 from archiver.search.index import Total
 from archiver.search.tree import Node
-from archiver.search.whoosh.evaluate import Reading, cost, span
+from archiver.search.whoosh.evaluate import Reading, cost, most, span
 from archiver.search.whoosh.pages import Scan
 
 Left: TypeAlias = "Sequence[tuple[Reading, range]]"
 """Ranges of documents in which the tree was not evaluated."""
 
-# Counted to the end when it takes at most so many postings.
-_CHEAP = 5000
+# Counted to the end when it costs at most so much (`evaluate.cost`): some milliseconds.
+_CHEAP = 25_000
 _SAMPLES = 16
 _SAMPLE = 128
 # So many at least must be in the samples, or they say nothing.
 _ENOUGH = 8
+# From so many, a guess is good for two digits, before for one.
 _PLENTY = 200
 # Documents whose numbers are in memory at once.
 _COUNTED = 1 << 16
@@ -38,7 +39,8 @@ def total(tree: Node, found: int, scans: Sequence[Scan]) -> Total:
             # Too rare for the samples to tell; then much was looked at for the page.
             hits, sampled = hits + found, sampled + sum(scan.looked for scan in scans)
         if hits >= _ENOUGH:
-            return Total(max(_rounded(found + hits * unseen // sampled), found), exact=False)
+            guess = min(hits * unseen // sampled, sum(most(reading, tree) for reading, _ in left))
+            return Total(max(_rounded(found + guess, 2 if hits >= _PLENTY else 1), found), exact=False)
     return Total(found + sum(count(reading, tree, each) for reading, each in left), exact=True)
 
 
@@ -79,6 +81,5 @@ def _window(left: Left, at: int) -> tuple[Reading, range]:
     raise AssertionError("beyond what is left")
 
 
-def _rounded(number: int) -> int:
-    """To two digits."""
-    return int(float(f"{number:.1e}"))
+def _rounded(number: int, digits: int) -> int:
+    return int(float(f"{number:.{digits - 1}e}"))
