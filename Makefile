@@ -1,7 +1,7 @@
 # Each target makes what it needs: a virtual environment in .venv, the servers for the tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest lint format bench soak clean
+.PHONY: help demo test test-newest lint format bench soak fuzz clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -56,6 +56,9 @@ bench: .venv/installed ## pulling beside mbsync, push, searching beside notmuch 
 soak: .venv/installed-dev ## the tests again, with many more rounds of kills and random histories
 	.ci/test-servers
 	.venv/bin/python -m pytest --rounds 20 --hypothesis-profile soak
+
+fuzz: .venv/installed-dev ## an hour of mail and queries that nobody would write
+	.venv/bin/python -m bench.fuzz
 
 clean: ## remove the virtual environments, caches and unpacked servers
 	rm -rf .servers .venv .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
