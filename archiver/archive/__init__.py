@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from archiver.archive.accounts import Mailbox
+    from archiver.imap import Connection
     from archiver.indexer import IndexReport
     from archiver.message import Message
     from archiver.pull import AccountReport, Progress
@@ -36,13 +37,10 @@ if TYPE_CHECKING:
     from archiver.search.index import Index, Order
     from archiver.smtp import Session
     from archiver.store.user import OutboxMessage
-    from archiver.verify.run import Hashers
     from archiver.watch import Pull, State
 
 # During a pull, the index is fed whenever so many documents wait for it.
 _INDEX_DURING_PULL = 2000
-# Below so many bytes, starting processes to hash them costs more than they save.
-_WORTH_HASHERS = 32 << 20
 
 
 class Archive:
@@ -74,19 +72,10 @@ class Archive:
                 self._rebuild(ledger)
             yield ledger
 
-    def _insist(self) -> None:
-        """Whoever checks an archive on a disk that is not mounted must not find an empty one in order."""
-        places = (layout.ledger_path(self.root), layout.mail_root(self.root))
-        if not any(map(os.path.exists, places)):
-            raise NotFoundError(
-                f"there is no archive at {self.root}",
-                hint="archiver sync makes it; if it was made already, is its disk mounted?",
-            )
-
     def _rebuild(self, ledger: Ledger) -> None:
         from archiver.store.rebuild import nameless, rebuild
 
-        with self._lock("rebuild", "rebuilding the ledger"):
+        with self.lock("rebuild", "rebuilding the ledger"):
             if not ledger.fresh:
                 return  # whom we waited for did it
             with disk_errors("list the archive"):
@@ -103,14 +92,17 @@ class Archive:
         for path in adopted.nameless:
             self.say(f"no readable {layout.FOLDER_FILE}, named after its directory: {path}")
 
-    def _lock(self, name: str, purpose: str) -> AbstractContextManager[None]:
+    def lock(self, name: str, purpose: str) -> AbstractContextManager[None]:
+        """One of the archive's locks; who has to wait for it says for whom."""
+
         def waiting(holder: str) -> None:
             self.say(f"waiting for {name}, in use by {holder}")
 
         return lock(self.root, name, purpose, waiting=waiting, stop=self.stop)
 
     @contextmanager
-    def _index(self) -> Iterator[Index]:
+    def index(self) -> Iterator[Index]:
+        """The search index, which is made at its first commit."""
         from archiver.search.index import open_index
 
         index = open_index(layout.index_path(self.root))
@@ -128,24 +120,26 @@ class Archive:
                 f"no account {name}", hint=f"accounts in the configuration: {known}"
             ) from None
 
-    def _secret(self, account: Account) -> Callable[[], str]:
-        """What fetches the password or the token, anew each time."""
+    def connect(self, account: Account) -> AbstractContextManager[Connection]:
+        """A connection to an account's server; the password or the token is fetched anew each time."""
         from archiver.credentials import secret
+        from archiver.imap import connect
 
         key = "token" if account.imap.token else "password"
-        return lambda: secret(account.imap.secret, f"accounts.{account.name}.imap.{key}")
+        return connect(
+            account.imap, lambda: secret(account.imap.secret, f"accounts.{account.name}.imap.{key}")
+        )
 
     # check
 
     def check(self) -> Iterator[AccountCheck]:
         """Log in to every account and look at its folders; changes nothing anywhere."""
-        from archiver.imap import connect
         from archiver.pull.plan import choose
 
         for account in self.config.accounts.values():
             check = AccountCheck(account=account.name)
             try:
-                with connect(account.imap, self._secret(account)) as connection:
+                with self.connect(account) as connection:
                     check.server, check.capabilities = connection.identity, connection.capabilities
                     mailboxes = connection.list_folders()
                     chosen = {m.raw for m in choose(mailboxes, account.folders)}
@@ -231,13 +225,12 @@ class Archive:
 
     def _pull(self, account: Account, folders: Sequence[str], progress: Progress | None) -> AccountReport:
         from archiver.archive.turn import take_turn
-        from archiver.imap import connect
 
-        with self._lock(f"account-{account.name}", "sync"), Ledger(self.root) as ledger:
+        with self.lock(f"account-{account.name}", "sync"), Ledger(self.root) as ledger:
             return take_turn(
                 account,
                 ledger,
-                lambda: connect(account.imap, self._secret(account)),
+                lambda: self.connect(account),
                 only=folders,
                 progress=progress,
                 say=self.say,
@@ -249,13 +242,12 @@ class Archive:
 
         All of the account's connections but one may be used for it; who has only one does not listen.
         """
-        from archiver.imap import connect
         from archiver.pull.plan import choose
         from archiver.watch import watch
 
         account = self.account(name)
         return watch(
-            lambda: connect(account.imap, self._secret(account)),
+            lambda: self.connect(account),
             lambda mailboxes: choose(list(mailboxes), account.folders),
             wake,
             lines=account.imap.connections - 1,
@@ -275,7 +267,7 @@ class Archive:
         from archiver.archive.accounts import mailbox
 
         account = self.account(name)
-        with self.ledger() as ledger, self._lock(f"account-{name}", "account same"):
+        with self.ledger() as ledger, self.lock(f"account-{name}", "account same"):
             before = mailbox(name, account, ledger)
             if before.state == "other":
                 ledger.same_mailbox(name, before.host, before.user)
@@ -288,11 +280,11 @@ class Archive:
     ) -> IndexReport:
         from archiver.indexer import drain
 
-        with self._index() as index:
+        with self.index() as index:
             report = drain(
                 ledger,
                 index,
-                lambda: self._lock("index", "indexing"),
+                lambda: self.lock("index", "indexing"),
                 workers=self.config.index.workers,
                 stemming=self.config.index.stemming,
                 advance=advance,
@@ -312,7 +304,7 @@ class Archive:
     def reindex(self, advance: Callable[[int, int], None] = lambda done, total: None) -> IndexReport:
         """Throw the index away and build it anew from the mail."""
         with self.ledger() as ledger:
-            with self._lock("index", "reindex"), self._index() as index:
+            with self.lock("index", "reindex"), self.index() as index:
                 index.clear()
             return self._drain(ledger, advance)
 
@@ -325,7 +317,7 @@ class Archive:
 
         now, wanted = datetime.now(), self.config.index.stemming
         tree = parse(text, now=now, stemming=wanted)
-        with self.ledger() as ledger, self._index() as index:
+        with self.ledger() as ledger, self.index() as index:
             pending = ledger.last_change() - _indexed(ledger, index)
             state = index.state()
             if state and state.stemming != wanted:
@@ -343,7 +335,7 @@ class Archive:
         from archiver.search.query import parse
 
         tree = parse(text, now=datetime.now())
-        with self.ledger() as ledger, self._index() as index:
+        with self.ledger() as ledger, self.index() as index:
             return index.matches(tree, LedgerPlaces(ledger))
 
     def search_keys(self, text: str) -> list[bytes]:
@@ -352,7 +344,7 @@ class Archive:
         from archiver.search.query import parse
 
         tree = parse(text, now=datetime.now())
-        with self.ledger() as ledger, self._index() as index:
+        with self.ledger() as ledger, self.index() as index:
             hits = index.search(tree, LedgerPlaces(ledger), "oldest", 0, sys.maxsize).hits
             return [hit.key for hit in hits]
 
@@ -464,58 +456,25 @@ class Archive:
         names: Sequence[str] = (),
         *,
         repair: bool = False,
+        server: bool = False,
         advance: Callable[[int, int], None] = lambda files, size: None,
     ) -> Repaired:
-        """Compare store, ledger and index; with `repair`, do what `verify.REMEDIES` says and look again."""
-        with self._hashers() as hashers, self._everything(names) as (ledger, index, accounts):
-            from archiver.verify import verify
+        """Compare store, ledger and index, and with `server` the ledger with what the accounts' servers have.
 
-            found = verify(ledger, index, accounts, hashers=hashers, advance=advance, stop=self.stop)
-            refetch: set[str] = set()
-            if repair and found.findings:
-                from archiver.archive.repair import repair as mend
+        With `repair`, do what `verify.REMEDIES` says and look again.
+        """
+        from archiver.archive.look import Look
 
-                refetch = mend(ledger, index, found.findings)
+        look = Look(self, names, server=server)
+        refetch: set[str] = set()
+        found = look.once(advance, refetch if repair else None)
         if not repair or not found.findings:
             return Repaired(found=found)
         wanted = sorted(refetch & set(self.config.accounts))
         sync = self.sync(wanted, index=False) if wanted else None
         with self.ledger() as ledger:
             self._drain(ledger)
-        with self._hashers() as hashers, self._everything(names) as (ledger, index, accounts):
-            left = verify(ledger, index, accounts, hashers=hashers, stop=self.stop)
-        return Repaired(found=found, sync=sync, left=left)
-
-    @contextmanager
-    def _hashers(self) -> Iterator[Hashers | None]:
-        """Processes that hash, started before any lock is taken; none where there is little to hash."""
-        self._insist()
-        with Ledger(self.root) as ledger:
-            size = ledger.total_size()
-        if size < _WORTH_HASHERS:
-            yield None
-            return
-        from archiver.store.hashing import check
-        from archiver.workers import Workers, worker_count
-
-        with Workers(check, worker_count(0)) as workers:
-            yield workers
-
-    @contextmanager
-    def _everything(self, names: Sequence[str]) -> Iterator[tuple[Ledger, Index, tuple[str, ...]]]:
-        """Ledger and index with nobody else writing them: the locks of the accounts and of the index."""
-        from contextlib import ExitStack
-
-        accounts = tuple(names)
-        with self.ledger() as ledger, self._index() as index, ExitStack() as locks:
-            known = {folder.account for folder in ledger.folders()} | set(self.config.accounts)
-            for name in accounts:
-                if name not in known:
-                    self.account(name)
-            for name in sorted(accounts or known):
-                locks.enter_context(self._lock(f"account-{name}", "verify"))
-            locks.enter_context(self._lock("index", "verify"))
-            yield ledger, index, accounts
+        return Repaired(found=found, sync=sync, left=look.once())
 
     # status
 
@@ -523,7 +482,7 @@ class Archive:
         """Counts, last and next runs."""
         from archiver.archive.status import status
 
-        with self.ledger() as ledger, self._index() as index:
+        with self.ledger() as ledger, self.index() as index:
             return status(self.config, ledger, _indexed(ledger, index))
 
 

@@ -13,8 +13,9 @@ from archiver.store.ledger import Ledger
 from archiver.store.maildir import Group, disk_errors, to_file
 from archiver.store.reader import Reader, read_wire
 from archiver.store.rebuild import adopt
-from archiver.store.records import Spot
+from archiver.store.records import Folder, Spot
 from archiver.verify import Finding
+from archiver.verify.findings import BY_PULL
 
 
 def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str]:
@@ -44,11 +45,24 @@ def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str
     reader = Reader(ledger)
     lost = [finding for finding in findings if finding.kind in ("missing", "damaged")]
     refetch = {finding.account for finding in lost if not _relink(ledger, reader, finding)}
+    refetch |= _unsettle(ledger, [finding for finding in findings if finding.kind in BY_PULL])
     ledger.touch(
         bytes.fromhex(f.key) for f in findings if f.kind in ("unindexed", "missing", "damaged") and f.key
     )
     _mend_index(index, findings)
     return refetch
+
+
+def _unsettle(ledger: Ledger, findings: Iterable[Finding]) -> set[str]:
+    """Let the next pull ask anew for everything in the folders concerned; whose they are.
+
+    Two folders that read alike are both asked: that costs a listing and changes nothing.
+    """
+    names = {(finding.account, finding.folder) for finding in findings}
+    for folder in ledger.folders():
+        if (folder.account, folder.name) in names:
+            ledger.unsettle(folder.id)
+    return {account for account, _ in names}
 
 
 def _folder_path(root: str, finding: Finding) -> str:
@@ -63,13 +77,19 @@ def _name(ledger: Ledger, finding: Finding) -> None:
     directory = os.path.join(layout.mail_root(ledger.root), finding.path)
     if not os.path.isdir(directory):
         return  # moved away meanwhile
-    described = layout.guess_folder(finding.path)
-    for folder in ledger.folders(finding.account):
-        if folder.path == finding.path:
-            described = layout.FolderFile(folder.raw, folder.name, described.delimiter)
+    known = (folder for folder in ledger.folders(finding.account) if folder.path == finding.path)
+    described = _describe(directory, finding.path, next(known, None))
+    ledger.add_folder(finding.account, described.raw, described.name, finding.path)
+
+
+def _describe(directory: str, path: str, folder: Folder | None) -> layout.FolderFile:
+    """Write into a directory what folder it is: what the ledger knows, else what its path tells."""
+    described = layout.guess_folder(path)
+    if folder:
+        described = layout.FolderFile(folder.raw, folder.name, described.delimiter)
     with disk_errors("write the name of a folder"):
         layout.write_folder_file(directory, described)
-    ledger.add_folder(finding.account, described.raw, described.name, finding.path)
+    return described
 
 
 def _mend_index(index: Index, findings: Iterable[Finding]) -> None:
@@ -111,7 +131,7 @@ def _relink(ledger: Ledger, reader: Reader, finding: Finding) -> bool:
     if lost is None or reader.path(lost):
         return True
     for path in filter(None, map(reader.path, spots)):
-        if _restore(ledger.root, lost, path):
+        if _restore(ledger, lost, path):
             return True
     if lost.gone or not lost.current:
         return True
@@ -119,14 +139,17 @@ def _relink(ledger: Ledger, reader: Reader, finding: Finding) -> bool:
     return False
 
 
-def _restore(root: str, lost: Spot, path: str) -> bool:
+def _restore(ledger: Ledger, lost: Spot, path: str) -> bool:
     """Let a place have the content of another's file, as a link where that can be; False if it is damaged."""
     try:
         wire = read_wire(lost.key, [path])
     except ArchiverError:
         return False
     name = f"{lost.file}:2,{lost.flags}"
-    group = Group(os.path.join(layout.mail_root(root), lost.path))
+    directory = os.path.join(layout.mail_root(ledger.root), lost.path)
+    if layout.read_folder_file(directory) is None:
+        _describe(directory, lost.path, ledger.folder(lost.folder_id))  # all of it was removed
+    group = Group(directory)
     with disk_errors("restore a file"), Syncer() as syncer:
         try:
             linked = group.link(path, name)

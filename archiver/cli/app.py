@@ -31,7 +31,7 @@ VERBS = {
     "outbox": "Show what was sent again and what became of it",
     "status": "Show what is archived, and the last and next runs",
     "run": "Sync on schedule until stopped",
-    "verify": "Compare mail, ledger and index; with --repair, mend them",
+    "verify": "Compare mail, ledger, index and, if told to, servers; mend them",
     "reindex": "Build the index anew",
     "account": "Show whose mailbox an account is, or say it is the same one",
 }

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from archiver.cli.text import printable
+from archiver.errors import ArchiverError
 
 
 def print_json(value: Any) -> None:
@@ -20,8 +21,18 @@ def print_json(value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Builtin values only: bytes in hex, errors as their text."""
-    return _encodable(msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=str))
+    """Builtin values only: bytes in hex, errors as objects."""
+    return _encodable(msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=_as_object))
+
+
+def _as_object(value: Any) -> dict[str, object]:
+    assert isinstance(value, ArchiverError)
+    return {
+        "error": value.message,
+        "hint": value.hint,
+        "transient": value.transient,
+        "exit_code": value.exit_code,
+    }
 
 
 def _encodable(value: Any) -> Any:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from archiver.cli.app import Session, as_text, say
+from archiver.cli.outcome import conclude, print_errors
 from archiver.cli.output import print_json
 from archiver.cli.progress import meter
 from archiver.cli.text import count, printable, size
-from archiver.errors import ArchiverError, PartialError
+from archiver.errors import PartialError
 
 if TYPE_CHECKING:
     from archiver.archive.reports import SyncReport
@@ -48,20 +48,10 @@ def command(
             accounts, folders=folders, index=not no_index, progress=progress, indexed=progress.indexed
         )
     if as_json:
-        print_json(_facts(report))
+        print_json(report)
     else:
         _print(report)
     _conclude(report)
-
-
-def _facts(report: SyncReport) -> dict[str, object]:
-    errors = {name: _plain(exc) for name, exc in report.errors.items()}
-    failed = report.index_error and _plain(report.index_error)
-    return {"accounts": report.accounts, "errors": errors, "index": report.index, "index_error": failed}
-
-
-def _plain(exc: ArchiverError) -> dict[str, object]:
-    return {"error": exc.message, "hint": exc.hint, "transient": exc.transient, "exit_code": exc.exit_code}
 
 
 def _print(report: SyncReport) -> None:
@@ -121,33 +111,13 @@ def _details(folder: FolderReport) -> list[str]:
 
 def _conclude(report: SyncReport) -> None:
     """Nothing when all is well; else the error that says how much is not."""
-    errors = report.errors
     if report.index_error:
-        _print_errors(report)
+        print_errors(report.errors.values())
         raise report.index_error
-    if errors and not report.accounts:
-        if len(errors) == 1:
-            raise next(iter(errors.values()))
-        _print_errors(report)
-        worst = next((e for e in errors.values() if not e.transient), next(iter(errors.values())))
-        summary = ArchiverError(f"none of {len(errors)} accounts could be pulled")
-        summary.exit_code = worst.exit_code
-        raise summary
-    _print_errors(report)
-    if errors:
-        raise PartialError(
-            f"{len(errors)} of {len(errors) + len(report.accounts)} accounts could not be pulled"
-        )
+    conclude(report.errors, len(report.errors) + len(report.accounts), "pulled")
     incomplete = [account.account for account in report.accounts if not account.complete]
     if incomplete or (report.index and report.index.unreadable):
         raise PartialError(
             f"not everything came home: {', '.join(incomplete) or 'index'}",
             hint="archiver status shows what is waiting; it is tried again",
         )
-
-
-def _print_errors(report: SyncReport) -> None:
-    for exc in report.errors.values():
-        print(f"archiver: {printable(str(exc))}", file=sys.stderr)
-        if exc.hint:
-            print(f"  {printable(exc.hint)}", file=sys.stderr)

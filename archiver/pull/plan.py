@@ -79,14 +79,8 @@ def is_due(failure: Failure, now: float) -> bool:
 
 
 def is_new_epoch(folder: Folder, selected: Selected, highest: int) -> bool:
-    """Whether UIDs no longer mean what they meant: another UIDVALIDITY, or UIDs counted anew under it.
-
-    `highest` is the highest UID known of the present epoch: a run that was cut short, or a ledger made
-    from the files, knows more than its cursor says.
-    """
-    if selected.uidvalidity != folder.uidvalidity:
-        return True
-    return selected.uidnext is not None and selected.uidnext <= max(folder.cursor, highest)
+    """Whether UIDs no longer mean what they meant; see `Folder.is_over`."""
+    return folder.is_over(selected.uidvalidity, selected.uidnext, highest)
 
 
 def needs_all(

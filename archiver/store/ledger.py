@@ -18,6 +18,7 @@ import re
 import sqlite3
 import time
 import uuid
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -309,6 +310,12 @@ class Ledger:
         with self.transaction():
             self._db.execute("UPDATE folder SET open = 0, error = ? WHERE id = ?", (error, folder_id))
 
+    def unsettle(self, folder_id: int) -> None:
+        """Let the next pull compare every UID of a folder, and try what failed without waiting."""
+        with self.transaction():
+            self._db.execute("UPDATE folder SET uidnext = NULL WHERE id = ?", (folder_id,))
+            self._db.execute("UPDATE failed SET due = 0 WHERE folder = ?", (folder_id,))
+
     def new_epoch(self, folder_id: int, uidvalidity: int) -> None:
         """Begin to count UIDs anew: nothing is settled, nothing has failed."""
         with self.transaction():
@@ -356,6 +363,18 @@ class Ledger:
         return self._number(
             "SELECT count(*) FROM place WHERE folder = ? AND epoch = ? AND gone = 0", folder.id, folder.epoch
         )
+
+    def uids(self, folder: Folder) -> tuple[array[int], array[int]]:
+        """The UIDs of the present epoch, ascending: taken to be on the server, and gone from it."""
+        live, gone = array("I"), array("I")
+        with self._translate():
+            rows = self._db.execute(
+                "SELECT uid, gone FROM place WHERE folder = ? AND epoch = ? AND uid > 0 ORDER BY uid",
+                (folder.id, folder.epoch),
+            )
+            for uid, since in rows:
+                (gone if since else live).append(uid)
+        return live, gone
 
     def places(self, folder: Folder, uids: Iterable[int]) -> list[Place]:
         where = "place WHERE folder = ? AND epoch = ? AND uid = ?"

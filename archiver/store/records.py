@@ -64,6 +64,16 @@ class Folder(msgspec.Struct, frozen=True):
     listed: int
     error: str | None
 
+    def is_over(self, uidvalidity: int | None, uidnext: int | None, highest: int) -> bool:
+        """Whether UIDs no longer mean what they meant: another UIDVALIDITY, or UIDs counted anew under it.
+
+        `highest` is the highest UID known of the present epoch: a run that was cut short, or a ledger made
+        from the files, knows more than its cursor says.
+        """
+        if uidvalidity != self.uidvalidity:
+            return True
+        return uidnext is not None and uidnext <= max(self.cursor, highest)
+
 
 class Place(msgspec.Struct, frozen=True):
     """One message on the server and its file. `gone`: Unix time it was found gone, 0 when it is there.

@@ -37,8 +37,12 @@ def paired(ledger: Ledger, folder: Folder, findings: list[Finding]) -> Iterator[
         return first
 
     for place in ledger.stored(folder.id):
-        where = found.pop(place.file, None)
-        yield folder, place, best(place.file, place.flags, where) if where else ""
+        if where := found.pop(place.file, None):
+            yield folder, place, best(place.file, place.flags, where)
+        else:
+            # It may have been moved from a directory not yet listed to one that was.
+            path = _path(directory, place.file, ("cur", f":2,{place.flags}"))
+            yield folder, place, path if os.path.exists(path) else ""
     unknown = [best(base, "", found[base]) for base in sorted(found) if parse_name(base)]
     findings += (_of_file("unknown", folder, path) for path in unknown)
     findings += (_of_file("double", folder, path) for path in doubles)

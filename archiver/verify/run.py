@@ -14,7 +14,8 @@ from archiver.store.maildir import disk_errors
 from archiver.store.rebuild import nameless
 from archiver.store.records import Folder
 from archiver.verify.files import Item, lost, paired
-from archiver.verify.findings import Finding, VerifyReport
+from archiver.verify.findings import Compared, Finding, VerifyReport
+from archiver.verify.server import failed
 from archiver.workers import Crashed, Workers
 
 # So much is given to a process at a time: handing it over must not cost, nor must waiting for its end.
@@ -30,15 +31,17 @@ def verify(
     index: Index,
     accounts: tuple[str, ...] = (),
     *,
+    compared: Compared | None = None,
     hashers: Hashers | None = None,
     advance: Callable[[int, int], None] = lambda files, size: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> VerifyReport:
     """Compare every place with its file, every file's hash with its name, every document with the index.
 
-    `accounts` limits the first two. The caller holds the locks that keep others from writing. Without
-    `hashers` all is done in this process. `advance` is told files and bytes as they are read; `stop` is
-    asked between some hundred files: InterruptedRun.
+    `accounts` limits the first two. The caller holds the locks that keep others from writing. What servers
+    were asked before is `compared`, and becomes a part of the report. Without `hashers` all is done in this
+    process. `advance` is told files and bytes as they are read; `stop` is asked between some hundred files:
+    InterruptedRun.
     """
     report = VerifyReport()
     known = [f for f in ledger.folders() if not accounts or f.account in accounts]
@@ -47,7 +50,11 @@ def verify(
         documents = ledger.keys("1")
         report.findings += _files(ledger, known, report, hashers, advance, stop)
         report.findings += _directories(ledger, known, accounts)
-        report.findings += _failures(ledger, known)
+        if compared:
+            report.server = compared.asked
+            report.findings += compared.findings
+        judged = compared.judged if compared else set()
+        report.findings += _failures(ledger, (folder for folder in known if folder.id not in judged))
         report.findings += _index(documents, indexed, report)
     return report
 
@@ -139,13 +146,7 @@ def _directories(ledger: Ledger, known: Sequence[Folder], accounts: tuple[str, .
 def _failures(ledger: Ledger, folders: Iterable[Folder]) -> Iterator[Finding]:
     for folder in folders:
         for failure in ledger.failures(folder).values():
-            yield Finding(
-                kind="failed",
-                account=folder.account,
-                folder=folder.name,
-                uid=failure.uid,
-                detail=f"{failure.reason} (tried {failure.tries} times)",
-            )
+            yield failed(folder, failure, gone=not folder.listed)
 
 
 def _indexed(index: Index) -> set[bytes]:

@@ -16,8 +16,7 @@ from typing import NoReturn
 import pytest
 from msgspec.structs import replace
 
-from archiver import archive as module
-from archiver.archive import Archive
+from archiver.archive import Archive, look
 from archiver.config import Account, Config, Duration, Folders, ImapServer, SecretSource, SmtpServer
 from archiver.config.structs import IndexSettings
 from archiver.errors import (
@@ -327,15 +326,15 @@ class TestVerify:
         """They are started before any lock is taken, and find what this one would have found."""
         (path,) = Path(tree.root, "mail/work/INBOX/cur").glob("*U=2:2,")
         path.write_bytes(b"rot")
-        monkeypatch.setattr(module, "_WORTH_HASHERS", worth)
+        monkeypatch.setattr(look, "WORTH_HASHERS", worth)
         seen: list[tuple[str, int]] = []
-        real = Archive._lock
+        real = Archive.lock
 
         def note(self: Archive, name: str, purpose: str) -> AbstractContextManager[None]:
             seen.append((name, len(multiprocessing.active_children())))
             return real(self, name, purpose)
 
-        monkeypatch.setattr(Archive, "_lock", note)
+        monkeypatch.setattr(Archive, "lock", note)
         assert [f.kind for f in archive.verify().found.findings if f.kind != "unindexed"] == ["damaged"]
         processes = worker_count(0) if worth == 1 else 0
         assert seen == [("account-home", processes), ("account-work", processes), ("index", processes)]

@@ -90,7 +90,7 @@ class TestVerify:
     def test_json(self, library: Home) -> None:
         report = library.good("verify", "--json").json()
         assert list(report) == ["found", "sync", "left"]
-        counts = ["folders", "places", "files", "bytes", "documents", "indexed", "findings"]
+        counts = ["folders", "places", "files", "bytes", "documents", "indexed", "server", "findings"]
         assert list(report["found"]) == counts and report["left"] is None
         assert [report["found"][name] for name in ("folders", "places", "files", "indexed")] == [
             4,

@@ -428,6 +428,25 @@ class TestPlaces:
         next_epoch(ledger, other)
         assert [s.current for s in ledger.spots(key(1))] == [0, 1]
 
+    def test_uids_of_the_present_epoch(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.add_earlier(inbox, [place(1, 9)])
+        assert [list(uids) for uids in ledger.uids(ledger.folder(inbox.id))] == [[], []]
+        ledger.add_places(inbox, [place(4294967295, 1), place(7, 2), place(3, 1), place(5, 3)])
+        ledger.set_gone(inbox, [5], 100)
+        assert [list(uids) for uids in ledger.uids(inbox)] == [[3, 7, 4294967295], [5]]
+        assert [list(uids) for uids in ledger.uids(next_epoch(ledger, inbox))] == [[], []]
+
+    def test_unsettled(self, ledger: Ledger, inbox: Folder) -> None:
+        """The next pull compares all UIDs, and waits with none that failed."""
+        other = ledger.add_folder("work", "B", "B", "work/B")
+        for folder in (inbox, other):
+            ledger.settle(folder, cursor=9, uidnext=10, messages=2, modseq=4, flags_at=1.0)
+            ledger.fail(folder, 8, "no body", 1e9)
+        ledger.unsettle(inbox.id)
+        assert [folder.uidnext for folder in ledger.folders()] == [10, None]
+        dues = {failure.folder: failure.due for failure in ledger.all_failures()}
+        assert dues == {inbox.id: 0, other.id: 1e9}
+
     def test_places_of_uids_and_keys_of_folders(self, ledger: Ledger, inbox: Folder) -> None:
         ledger.add_places(inbox, [place(1, 1), place(2, 2), place(3, 1)])
         assert [each.uid for each in ledger.places(inbox, [3, 9, 1])] == [3, 1]
