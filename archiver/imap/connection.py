@@ -211,7 +211,7 @@ class Connection:
                     bounds.messages = bounds.messages or exists
                 elif listed := listed_in(line):
                     changed.append(listed)
-                vanished += vanished_in(line)
+                vanished += vanished_in(line, len(vanished))
                 codes.update(_numbers(_CODE, line.text))
             if not self._exchange.ok(line):
                 self._exchange.go_on_after(line)
@@ -248,7 +248,7 @@ class Connection:
         spans: list[tuple[int, int]] = []
         with translate(self._exchange.server):
             for line in self._exchange.ask(b"UID SEARCH RETURN (ALL) UID %d:*" % first):
-                spans += ((min(span), max(span)) for span in found_in(line))
+                spans += ((min(span), max(span)) for span in found_in(line, len(spans)))
             self._exchange.go_on_after(line)
         # Some may have come since the mailbox was opened.
         most = self._exists * 2 + 1000

@@ -44,6 +44,8 @@ _ENOUGH_TO_JUDGE = 1 << 20
 # What may wait at once for the rest of its message, and what may come that is no part of any.
 _MOST_HELD = 64 << 20
 _MOST_UNASKED = 64 << 20
+# Each stands for a gap between UIDs, and is a hundred bytes here.
+_MOST_RANGES = 1_000_000
 
 
 def fetch(
@@ -136,19 +138,24 @@ def listed_in(line: Line) -> Listed | None:
     return Listed(uid, flags, labels, content_name(items), received)
 
 
-def vanished_in(line: Line) -> list[tuple[int, int]]:
-    """The ranges of UIDs in a VANISHED answer (RFC 7162, 3.2.10); none for any other line."""
-    return _spans(_VANISHED.match(line.text))
+def vanished_in(line: Line, before: int = 0) -> list[tuple[int, int]]:
+    """The ranges of UIDs in a VANISHED answer (RFC 7162, 3.2.10); none for any other line.
+
+    ProtocolError for more than any mailbox has, with the `before` that the same answer had.
+    """
+    return _spans(_VANISHED.match(line.text), before)
 
 
-def found_in(line: Line) -> list[tuple[int, int]]:
-    """The ranges of UIDs in an answer to SEARCH RETURN (ALL) (RFC 4731, 3.1); none for any other line."""
-    return _spans(_FOUND.match(line.text))
+def found_in(line: Line, before: int = 0) -> list[tuple[int, int]]:
+    """The same in an answer to SEARCH RETURN (ALL) (RFC 4731, 3.1)."""
+    return _spans(_FOUND.match(line.text), before)
 
 
-def _spans(match: re.Match[bytes] | None) -> list[tuple[int, int]]:
+def _spans(match: re.Match[bytes] | None, before: int) -> list[tuple[int, int]]:
     if not match:
         return []
+    if before + match[1].count(b",") >= _MOST_RANGES:
+        raise ProtocolError(f"the server names more than {_MOST_RANGES:,} ranges of UIDs in one answer")
     spans = (part.partition(b":") for part in match[1].split(b","))
     return [(_uid(first), _uid(last or first)) for first, _, last in spans]
 

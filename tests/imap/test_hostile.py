@@ -325,6 +325,18 @@ class TestSync:
         server.on("UID FETCH", endless(lines("* 1 FETCH (UID {0} FLAGS ($Keyword{0}))")))
         complains(self.attacked(home, server), 1, "INBOX", "the server says more than 200,002 lines")
 
+    @pytest.mark.parametrize("size", [100_000, 3_000_000])
+    @pytest.mark.parametrize(
+        ("command", "begins"), [("EXAMINE", b"* VANISHED "), ("UID SEARCH", b'* ESEARCH (TAG "A9") UID ALL ')]
+    )
+    def test_ranges_without_end(
+        self, home: Home, server: ScriptedServer, command: str, begins: bytes, size: int
+    ) -> None:
+        server.account.late += ("ESEARCH",)
+        line = begins + b",".join([b"1"] * size) + b"\r\n"
+        server.on(command, endless(lambda number: line))
+        complains(self.attacked(home, server), 1, "more than 1,000,000 ranges of UIDs in one answer")
+
     def test_messages_that_nobody_asked_for(self, home: Home, server: ScriptedServer) -> None:
         size = 16 * MIB
         body = b"* 1 FETCH (UID 7 FLAGS () BODY[] {%d}\r\n%b)\r\n" % (size, b"x" * size)
