@@ -70,7 +70,7 @@ ENDLESS: dict[str, Action] = {
     "answers with a literal": endless(lambda number: b"* OK {65536}\r\n" + letters(number) + b"\r\n"),
 }
 USED = ["GREETING", "CAPABILITY", "STARTTLS", "LOGIN", "AUTHENTICATE", "ID", "NAMESPACE", "LIST", "STATUS"]
-USED += ["EXAMINE", "UID FETCH", "BODY", "IDLE"]
+USED += ["EXAMINE", "UID SEARCH", "UID FETCH", "BODY", "IDLE"]
 # IDLE begins with a challenge.
 CASES = [(command, what) for command in USED for what in ENDLESS if (command, what) != ("IDLE", "challenges")]
 
@@ -81,6 +81,8 @@ def test_it_says_without_end(scripted: Scripted, log_in: Connect, command: str, 
     security = "starttls" if command == "STARTTLS" else "none"
     server = scripted(security)
     server.folder().add(MAIL)
+    if command == "UID SEARCH":
+        server.account.late += ("ESEARCH",)
     if command == "AUTHENTICATE":
         server.account.capabilities += ("AUTH=PLAIN",)
     if command == "BODY":
@@ -96,6 +98,7 @@ def everything(connection: Connection) -> None:
     """All that a pull and a watch ask of a server."""
     connection.status(connection.list_folders())
     connection.examine(INBOX)
+    list(connection.uids())
     list(connection.list_uids(1))
     list(connection.fetch([1]))
     connection.idle(INBOX)
