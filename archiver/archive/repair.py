@@ -29,7 +29,7 @@ def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str
     for finding in findings:
         if finding.kind == "folder" and finding.path in described:
             account, file = described[finding.path]
-            ledger.add_folder(account, file.raw, file.name, finding.path)
+            ledger.add_folder(account, file.raw, file.name, finding.path, file.mailboxid)
         if finding.kind == "nameless":
             _name(ledger, finding)
         if finding.kind in ("damaged", "double"):
@@ -79,14 +79,14 @@ def _name(ledger: Ledger, finding: Finding) -> None:
         return  # moved away meanwhile
     known = (folder for folder in ledger.folders(finding.account) if folder.path == finding.path)
     described = _describe(directory, finding.path, next(known, None))
-    ledger.add_folder(finding.account, described.raw, described.name, finding.path)
+    ledger.add_folder(finding.account, described.raw, described.name, finding.path, described.mailboxid)
 
 
 def _describe(directory: str, path: str, folder: Folder | None) -> layout.FolderFile:
     """Write into a directory what folder it is: what the ledger knows, else what its path tells."""
     described = layout.guess_folder(path)
     if folder:
-        described = layout.FolderFile(folder.raw, folder.name, described.delimiter)
+        described = layout.FolderFile(folder.raw, folder.name, described.delimiter, folder.mailboxid)
     with disk_errors("write the name of a folder"):
         layout.write_folder_file(directory, described)
     return described

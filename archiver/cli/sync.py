@@ -93,6 +93,8 @@ def _details(folder: FolderReport) -> list[str]:
         same = f", {folder.linked:,} of them kept already" if folder.linked else ""
         spared = f", {folder.spared:,} not downloaded" if folder.spared else ""
         lines.append(f"{count(folder.stored, 'new message')}{same}{spared}")
+    if folder.renamed:
+        lines.append(f"renamed, it was {folder.renamed}")
     if folder.new_epoch:
         lines.append(
             f"the server numbers its messages anew (UIDVALIDITY); {folder.claimed:,} known again by content"

@@ -21,7 +21,7 @@ from archiver.imap.fetch import fetch, found_in, listed_in, vanished_in
 from archiver.imap.idle import RENEW, Idle, Notify
 from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
-from archiver.imap.objects import label_item, naming_items
+from archiver.imap.objects import label_item, mailboxid, naming_items
 from archiver.imap.stream import Stream
 from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Receive, Selected, Status
 from archiver.imap.wire import MAX_MODSEQ, MAX_NUMBER, Line, checked, uid_set
@@ -154,7 +154,9 @@ class Connection:
         return b" RETURN (%b)" % b" ".join(options) if options else b""
 
     def _status_items(self) -> bytes:
-        return b"(MESSAGES UIDNEXT UIDVALIDITY%b)" % (b" HIGHESTMODSEQ" if self.has("CONDSTORE") else b"")
+        more = b" HIGHESTMODSEQ" if self.has("CONDSTORE") else b""
+        more += b" MAILBOXID" if self.has("OBJECTID") else b""
+        return b"(MESSAGES UIDNEXT UIDVALIDITY%b)" % more
 
     def status(self, mailboxes: Sequence[Mailbox]) -> dict[str, Status | FolderError]:
         """STATUS of each mailbox by raw name; a refused one has its error.
@@ -203,6 +205,7 @@ class Connection:
         changed: list[Listed] = []
         vanished: list[tuple[int, int]] = []
         bounds = Bounds()
+        name: str | None = None
         with translate(self._exchange.server):
             for line in self._exchange.ask(b"EXAMINE %b%b" % (quoted(mailbox.raw), option), bounds=bounds):
                 if match := _EXISTS.match(line.text):
@@ -213,6 +216,8 @@ class Connection:
                     changed.append(listed)
                 vanished += vanished_in(line, len(vanished))
                 codes.update(_numbers(_CODE, line.text))
+                if line.text[:6].upper() == b"* OK [":
+                    name = mailboxid(line.text) or name
             if not self._exchange.ok(line):
                 self._exchange.go_on_after(line)
                 raise FolderError(f"cannot be opened: {self._exchange.words(line)}", folder=mailbox.name)
@@ -229,6 +234,7 @@ class Connection:
             codes.get(b"HIGHESTMODSEQ"),
             tuple(changed) if asks and same else None,
             tuple(vanished),
+            name,
         )
 
     def uids(self, first: int = 1) -> Iterator[int]:
@@ -324,8 +330,10 @@ class Connection:
 
 
 def _status_in(line: Line) -> Status:
-    get = _numbers(_STATUS_ITEMS, line.text.rpartition(b"(")[2]).get
-    return Status(get(b"MESSAGES"), get(b"UIDNEXT"), get(b"UIDVALIDITY"), get(b"HIGHESTMODSEQ"))
+    items = listing.status_items(line)
+    get = _numbers(_STATUS_ITEMS, items).get
+    numbers = get(b"MESSAGES"), get(b"UIDNEXT"), get(b"UIDVALIDITY"), get(b"HIGHESTMODSEQ")
+    return Status(*numbers, mailboxid(items))
 
 
 def _numbers(what: re.Pattern[bytes], text: bytes) -> dict[bytes, int]:

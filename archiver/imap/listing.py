@@ -17,6 +17,8 @@ _LIST = re.compile(
     rb'\* ++LIST ++\(([^)]*+)\) ++("(?:[^"\\]++|\\.)*+"|\S++) ++(.*+)\Z', re.IGNORECASE | re.DOTALL
 )
 _STATUS = re.compile(rb"\* ++STATUS ++(.*+)\Z", re.IGNORECASE | re.DOTALL)
+# The last thing in parentheses; among the items of STATUS is one that has some of its own.
+_ITEMS = re.compile(rb"\(((?:[^()]++|\([^()]*+\))*+)\)\Z")
 _QUOTED = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _NAMESPACE = re.compile(rb"\* +NAMESPACE +(.*)", re.IGNORECASE | re.DOTALL)
 _SPECIAL = re.compile(r"\\(all|archive|drafts|flagged|junk|sent|trash|important)", re.IGNORECASE)
@@ -45,11 +47,16 @@ def mailbox(line: Line) -> Mailbox | None:
 
 def status_name(line: Line) -> str | None:
     """Whose STATUS an answer tells, by raw name; None for any other line."""
-    head, _, items = line.text.rstrip().rpartition(b"(")
-    match = _STATUS.match(head)
-    if not match or items.find(b")") != len(items) - 1:
-        return None
-    return _name(match[1].rstrip(), line.literals).decode("latin-1")
+    text = line.text.rstrip()
+    items = _ITEMS.search(text)
+    match = _STATUS.match(text[: items.start()]) if items else None
+    return _name(match[1].rstrip(), line.literals).decode("latin-1") if match else None
+
+
+def status_items(line: Line) -> bytes:
+    """The items of a STATUS answer, without their parentheses."""
+    items = _ITEMS.search(line.text.rstrip())
+    return items[1] if items else b""
 
 
 def _name(text: bytes, literals: list[bytes]) -> bytes:

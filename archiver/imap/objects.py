@@ -1,4 +1,4 @@
-"""What a server calls a content, wherever it lies: Gmail's X-GM-EXT-1, and OBJECTID (RFC 8474)."""
+"""What a server calls contents and mailboxes, wherever they are: Gmail's X-GM-EXT-1, OBJECTID (RFC 8474)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from archiver.imap.wire import values
 
 _MSGID = re.compile(rb"([1-9]\d{0,19})\Z")
 _EMAILID = re.compile(rb"\(([A-Za-z0-9_-]{1,255})\)\Z")
+_MAILBOXID = re.compile(rb"\bMAILBOXID ++\(([A-Za-z0-9_-]{1,255}+)\)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -39,6 +40,12 @@ def content_name(items: Mapping[bytes, bytes | None]) -> str | None:
         if match := form.match(items.get(item) or b""):
             return f"{kind}:{match[1].decode()}:{size.decode()}"
     return None
+
+
+def mailboxid(text: bytes) -> str | None:
+    """The MAILBOXID in a response code of EXAMINE, or among the items of STATUS; None where there is none."""
+    match = _MAILBOXID.search(text)
+    return match[1].decode() if match else None
 
 
 def labels_of(items: Mapping[bytes, bytes | None], literals: list[bytes]) -> frozenset[str] | None:

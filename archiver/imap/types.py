@@ -22,12 +22,16 @@ class Mailbox(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """STATUS of a mailbox; what the server left out is None."""
+    """STATUS of a mailbox; what the server left out is None.
+
+    `mailboxid` (RFC 8474, 4.3) is a hint: Cyrus tells garbage after a RENAME. EXAMINE tells it for certain.
+    """
 
     messages: int | None
     uidnext: int | None
     uidvalidity: int | None
     modseq: int | None
+    mailboxid: str | None = None
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
@@ -48,6 +52,7 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
 class Selected(msgspec.Struct, frozen=True):
     """What EXAMINE answered. `modseq` is None where the mailbox keeps none (RFC 7162, 3.1.2).
 
+    `mailboxid` stays when the mailbox is renamed (RFC 8474, 4); None on servers that have none.
     `changed` are the messages new or changed since the mod-sequence asked about, `vanished` the ranges of
     UIDs gone since; None when the server was not asked or does not tell.
     """
@@ -58,6 +63,7 @@ class Selected(msgspec.Struct, frozen=True):
     modseq: int | None
     changed: tuple[Listed, ...] | None = None
     vanished: tuple[tuple[int, int], ...] = ()
+    mailboxid: str | None = None
 
 
 class Spooled(msgspec.Struct, frozen=True):

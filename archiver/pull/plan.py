@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import functools
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import gt
 from types import MappingProxyType
@@ -64,7 +65,7 @@ def is_unchanged(
         return False
     if not status.uidvalidity or status.uidvalidity != folder.uidvalidity:
         return False
-    if status.uidnext != folder.uidnext:
+    if status.uidnext != folder.uidnext or folder.is_another(status.mailboxid):
         return False
     if status.messages != folder.messages or any(is_due(f, now) for f in failures):
         return False
@@ -80,7 +81,45 @@ def is_due(failure: Failure, now: float) -> bool:
 
 def is_new_epoch(folder: Folder, selected: Selected, highest: int) -> bool:
     """Whether UIDs no longer mean what they meant; see `Folder.is_over`."""
-    return folder.is_over(selected.uidvalidity, selected.uidnext, highest)
+    return folder.is_over(selected.uidvalidity, selected.uidnext, highest, selected.mailboxid)
+
+
+def suspects(folders: Iterable[Folder], told: Mapping[str, str | None], pulled: Container[str]) -> list[str]:
+    """Raw names of mailboxes that may have had another name, or be another under a known one: EXAMINE tells.
+
+    `told` has what STATUS told of MAILBOXIDs, or None, for each mailbox there is. It is true but for Cyrus,
+    which tells anything after a RENAME: any new name that is `pulled` may be that of a folder that is lost.
+    """
+    known = {folder.raw: folder.mailboxid for folder in folders}
+    lost = {name for raw, name in known.items() if name and raw not in told}
+    changed = [raw for raw, name in told.items() if name and known.get(raw) and name != known[raw]]
+    new = [raw for raw, name in told.items() if not known.get(raw) and (raw in pulled or name in lost)]
+    return changed + (new if lost or changed else [])
+
+
+def renames(
+    folders: Iterable[Folder], there: Container[str], confirmed: Mapping[str, str | None]
+) -> dict[str, Folder]:
+    """Raw names, and the folders that had another one, from the MAILBOXIDs that EXAMINE told.
+
+    Each name comes after the folder that leaves it, as far as there is such an order, and the same one when
+    only some of it was done. Nothing is made of a MAILBOXID that two mailboxes have.
+    """
+    # Of folders with one MAILBOXID (a repaired ledger may have such) the one that is there counts.
+    owners = {f.mailboxid: f for f in sorted(folders, key=lambda f: f.raw in there) if f.mailboxid}
+    claims = Counter(confirmed.values())
+    found: dict[str, Folder] = {}
+    for raw, name in confirmed.items():
+        owner = owners.get(name) if name else None
+        if owner and owner.raw != raw and claims[name] == 1:
+            found[raw] = owner
+    held = {owner.raw for owner in found.values()}
+    ordered: dict[str, Folder] = {}
+    while len(ordered) < len(found):
+        raw = min(found.keys() - ordered, key=lambda raw: (raw in held, raw))
+        ordered[raw] = found[raw]
+        held -= {raw, found[raw].raw}
+    return ordered
 
 
 def needs_all(

@@ -13,7 +13,7 @@ class FolderReport(msgspec.Struct, kw_only=True):
     `linked` and `claimed` of the `stored` needed no new file, `spared` were not even fetched: their
     contents are kept already under the names the server gave them. `documents` were never seen before.
     `waiting` UIDs failed and are tried again later; `unlisted` messages the server counts but does not
-    show (Yahoo shows about 10,000 of a folder).
+    show (Yahoo shows about 10,000 of a folder). `renamed` is the folder's name before the server renamed it.
     """
 
     account: str
@@ -31,6 +31,7 @@ class FolderReport(msgspec.Struct, kw_only=True):
     waiting: int = 0
     unlisted: int = 0
     new_epoch: bool = False
+    renamed: str = ""
     damaged: list[str] = msgspec.field(default_factory=list)
     error: str = ""
 

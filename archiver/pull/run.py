@@ -14,6 +14,7 @@ from archiver.pull import plan
 from archiver.pull.budget import Budget
 from archiver.pull.crew import Crew
 from archiver.pull.filing import Fault, clean
+from archiver.pull.renames import follow_renames
 from archiver.pull.report import AccountReport, FolderReport, Progress, Silent
 from archiver.pull.worker import Orders, Worker
 from archiver.store.durable import Syncer
@@ -64,8 +65,6 @@ def pull(
     report.other_mailbox |= ledger.identify(account.name, account.imap.host, account.imap.user)
     recovered = dict(_recover(ledger, account.name))
     mailboxes = connection.list_folders()
-    if mailboxes:
-        ledger.set_listed(account.name, [m.raw for m in mailboxes])
     chosen = plan.choose(mailboxes, account.folders)
     if only:
         chosen = [m for m in chosen if any(glob_folder(pattern, m.name) for pattern in only)]
@@ -76,6 +75,9 @@ def pull(
                 hint="archiver check --connect lists them; a minus marks what the configuration leaves out",
             )
     statuses = connection.status(chosen)
+    renamed = follow_renames(ledger, account.name, connection, mailboxes, statuses, fault)
+    if mailboxes:
+        ledger.set_listed(account.name, [m.raw for m in mailboxes])
     orders = Orders(account, progress or Silent(), stop, now, fault, budget or Budget())
     folders = {folder.raw: folder for folder in ledger.folders(account.name)}
     with (
@@ -89,6 +91,7 @@ def pull(
         for mailbox in chosen:
             begin = recovered.pop(mailbox.raw, None) or earlier.get(mailbox.name)
             begin = begin or FolderReport(account=account.name, folder=mailbox.name)
+            begin.renamed = renamed.get(mailbox.raw, begin.renamed)
             folder = folders.get(mailbox.raw)
             if folder is None and isinstance(statuses[mailbox.raw], Status):
                 folder = captain.known_folder(mailbox)
@@ -96,7 +99,7 @@ def pull(
                 job = functools.partial(_folder, mailbox, statuses[mailbox.raw], folder, begin)
                 (first if _has_everything(mailbox, connection) else jobs).append(job)
                 reports.append(begin)
-            elif begin.waiting or begin.adopted or begin.damaged:
+            elif begin.waiting or begin.adopted or begin.damaged or begin.renamed:
                 reports.append(begin)
         report.checked = len(chosen)
         try:

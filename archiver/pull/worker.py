@@ -20,7 +20,7 @@ from archiver.pull.filing import Fault, Filing, move
 from archiver.pull.listing import Listing, Names
 from archiver.pull.report import FolderReport, Progress
 from archiver.store.durable import Syncer
-from archiver.store.layout import FolderFile, claim_folder, mail_root, read_folder_file
+from archiver.store.layout import FolderFile, claim_folder, mail_root, read_folder_file, write_folder_file
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Finder, disk_errors
 from archiver.store.records import Folder, State
@@ -82,7 +82,7 @@ class Worker:
         with disk_errors("read a folder of the archive"):
             described = read_folder_file(os.path.join(mail_root(self.ledger.root), folder.path))
         if described is None:
-            self.claim_directory(mailbox)  # somebody removed it
+            self.claim_directory(mailbox, folder.mailboxid)  # somebody removed it
         known = self.ledger.known(folder)
         try:
             selected = self._open(mailbox, folder)
@@ -90,6 +90,8 @@ class Worker:
                 report.new_epoch = folder.epoch > 0
                 self.ledger.new_epoch(folder.id, selected.uidvalidity or 0)
                 folder, known = self.ledger.folder(folder.id), {}
+            if selected.mailboxid and selected.mailboxid != folder.mailboxid:
+                folder = self._identify(mailbox, folder, selected.mailboxid)
         except FolderError as exc:
             report.error = exc.message
             self.ledger.close_folder(folder.id, exc.message)
@@ -111,12 +113,21 @@ class Worker:
         path = self.claim_directory(mailbox)
         return self.ledger.add_folder(self.orders.account.name, mailbox.raw, mailbox.name, path)
 
-    def claim_directory(self, mailbox: Mailbox) -> str:
-        described = FolderFile(mailbox.raw, mailbox.name, mailbox.delimiter)
+    def claim_directory(self, mailbox: Mailbox, mailboxid: str | None = None) -> str:
+        described = FolderFile(mailbox.raw, mailbox.name, mailbox.delimiter, mailboxid)
         with disk_errors("create a folder of the archive"):
             path = claim_folder(self.ledger.root, self.orders.account.name, described)
         self.orders.fault("created")
         return path
+
+    def _identify(self, mailbox: Mailbox, folder: Folder, mailboxid: str) -> Folder:
+        """Remember the name that stays, on the disk before the first message."""
+        described = FolderFile(mailbox.raw, mailbox.name, mailbox.delimiter, mailboxid)
+        with disk_errors("write the name of a folder"):
+            write_folder_file(os.path.join(mail_root(self.ledger.root), folder.path), described)
+        self.orders.fault("identified")
+        self.ledger.set_mailboxid(folder.id, mailboxid)
+        return self.ledger.folder(folder.id)
 
     def _open(self, mailbox: Mailbox, folder: Folder | None = None) -> Selected:
         """EXAMINE; with a folder that is up to date with a mod-sequence, asking what changed since."""

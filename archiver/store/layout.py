@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import msgspec
 
@@ -25,21 +25,30 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f/\\%:*?"<>|\u2028\u2029\ud800-\udfff]'
 _RESERVED = re.compile(r"(?:cur|new|tmp|con|prn|aux|nul|com\d|lpt\d)(?:\..*)?\Z", re.IGNORECASE)
 
 
-class FolderFile(msgspec.Struct, frozen=True):
+class FolderFile(msgspec.Struct, frozen=True, omit_defaults=True):
     """The content of `.folder.json`: what the server calls the folder.
 
     `raw` is the name on the wire, each byte one character (latin-1); `name` the readable form with `/`
-    between the levels; without a `delimiter` the server has no levels and a `/` is a letter.
+    between the levels; without a `delimiter` the server has no levels and a `/` is a letter. `mailboxid` is
+    the name that stays when the server renames it (RFC 8474), None where it has none.
     """
 
     raw: str
     name: str
     delimiter: str | None
+    mailboxid: str | None = None
 
     @property
     def guessed(self) -> bool:
-        """Whether this was made up by `guess_folder`; the next pull of the folder says better."""
+        """Whether `raw` is made up: by `guess_folder`, until the next pull of the folder says better, or by
+        `set_aside`."""
         return self.raw.startswith(_GUESS)
+
+    def is_same(self, other: FolderFile) -> bool:
+        """Whether both are one folder of the server, renamed or not; without MAILBOXIDs raw names tell."""
+        if self.mailboxid and other.mailboxid:
+            return self.mailboxid == other.mailboxid
+        return self.raw == other.raw
 
 
 def mail_root(root: str) -> str:
@@ -139,26 +148,47 @@ def folder_components(folder: FolderFile) -> list[str]:
 def claim_folder(root: str, account: str, folder: FolderFile) -> str:
     """The directory of a folder relative to the mail root, created with its `.folder.json` if new.
 
-    Where another folder already has the directory, a hash of the raw name is added. A directory whose
-    name is lost or guessed becomes the first folder's that would have it.
+    Where another folder already has the directory, a hash of the raw name, or of the MAILBOXID, is added. A
+    directory whose name is lost or guessed becomes the first folder's that would have it.
     """
-    parts = [account, *folder_components(folder)]
-    if len("/".join(parts).encode()) > _MAX_PATH:
-        parts = [account, f"%~{_short_hash(folder.raw)}"]
-    hashed = [*parts[:-1], f"{parts[-1][:80]}%~{_short_hash(folder.raw)}"]
-    candidates = ["/".join(candidate) for candidate in (parts, hashed)]
+    relative = describe_folder(root, account, folder)
+    make_parts(os.path.join(mail_root(root), relative))
+    return relative
+
+
+def describe_folder(root: str, account: str, folder: FolderFile, taken: Container[str] = ()) -> str:
+    """The same with nothing in it but its `.folder.json`; none of those in `taken`."""
+    candidates = _candidates(account, folder)
     present = {each: read_folder_file(os.path.join(mail_root(root), each)) for each in candidates}
-    own = [each for each, found in present.items() if found and found.raw == folder.raw]
-    free = [each for each, found in present.items() if found is None or found.guessed]
+    own = [each for each, found in present.items() if found and found.is_same(folder)]
+    free = [each for each, found in present.items() if (found is None or found.guessed) and each not in taken]
     if not own and not free:
         raise AssertionError(f"two folders with one hash: {folder.raw!r}")
     relative = (own or free)[0]
-    path = os.path.join(mail_root(root), relative)
-    if not own:
-        write_folder_file(path, folder)
+    if not own or (folder.mailboxid and present[relative] != folder):
+        write_folder_file(os.path.join(mail_root(root), relative), folder)
+    return relative
+
+
+def _candidates(account: str, folder: FolderFile) -> list[str]:
+    """Where a folder may be, relative to the mail root, the best place first."""
+    parts = [account, *folder_components(folder)]
+    if len("/".join(parts).encode()) > _MAX_PATH:
+        parts = [account, f"%~{_short_hash(folder.raw)}"]
+    ids = [folder.raw, folder.mailboxid] if folder.mailboxid else [folder.raw]
+    hashed = [[*parts[:-1], f"{parts[-1][:80]}%~{_short_hash(each)}"] for each in ids]
+    return ["/".join(each) for each in (hashed if folder.guessed else [parts, *hashed])]
+
+
+def make_parts(path: str) -> None:
+    """Make the three directories of a Maildir."""
     for sub in ("cur", "new", "tmp"):
         make_directory(os.path.join(path, sub))
-    return relative
+
+
+def set_aside(folder: FolderFile, mark: str) -> FolderFile:
+    """The same folder under a raw name no server has, `mark` keeping it apart from others called alike."""
+    return FolderFile(f"{_GUESS}{mark}/{folder.raw}", folder.name, folder.delimiter, folder.mailboxid)
 
 
 def write_folder_file(path: str, folder: FolderFile) -> None:
@@ -227,4 +257,4 @@ def _unless_gone(error: OSError) -> None:
 def _dump(folder: FolderFile) -> bytes:
     import json
 
-    return json.dumps(msgspec.structs.asdict(folder), indent=1, ensure_ascii=True).encode() + b"\n"
+    return json.dumps(msgspec.to_builtins(folder), indent=1, ensure_ascii=True).encode() + b"\n"

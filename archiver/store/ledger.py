@@ -186,8 +186,8 @@ class Ledger:
     def identify(self, account: str, host: str, user: str) -> bool:
         """Remember whose mailbox `account` is. Another host or user opens new epochs: True when it did.
 
-        What the server calls contents means nothing there, and is forgotten. A ledger that was rebuilt does
-        not know whose it was, and takes the word of the first to come.
+        What the server calls contents and folders means nothing there, and is forgotten. A ledger that was
+        rebuilt does not know whose it was, and takes the word of the first to come.
         """
         before = self.account(account)
         if before and (before.host, before.user) == (host, user):
@@ -196,7 +196,9 @@ class Ledger:
             self._set_mailbox(account, host, user)
             if not before or not before.host:
                 return False
-            opened = self._db.execute("UPDATE folder SET uidvalidity = 0 WHERE account = ?", (account,))
+            opened = self._db.execute(
+                "UPDATE folder SET uidvalidity = 0, mailboxid = NULL WHERE account = ?", (account,)
+            )
             self._db.execute(
                 "UPDATE place SET content = NULL WHERE content IS NOT NULL"
                 " AND folder IN (SELECT id FROM folder WHERE account = ?)",
@@ -268,19 +270,44 @@ class Ledger:
     def folder(self, folder_id: int) -> Folder:
         return self._select(Folder, "folder WHERE id = ?", folder_id)[0]
 
-    def add_folder(self, account: str, raw: str, name: str, path: str) -> Folder:
+    def add_folder(
+        self, account: str, raw: str, name: str, path: str, mailboxid: str | None = None
+    ) -> Folder:
         """A folder of this account, new or known. `path` is relative to the mail root.
 
         Where the directory is known under another name, that one was guessed, and gives way.
         """
         with self.transaction():
             self._db.execute(
-                "INSERT INTO folder (account, raw, name, path) VALUES (?, ?, ?, ?)"
+                "INSERT INTO folder (account, raw, name, path, mailboxid) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT (account, raw) DO NOTHING"
-                " ON CONFLICT (path) DO UPDATE SET raw = excluded.raw, name = excluded.name, listed = 1",
-                (account, raw, name, path),
+                " ON CONFLICT (path) DO UPDATE SET raw = excluded.raw, name = excluded.name, listed = 1,"
+                " mailboxid = excluded.mailboxid",
+                (account, raw, name, path, mailboxid),
             )
         return self._select(Folder, "folder WHERE account = ? AND raw = ?", account, raw)[0]
+
+    def set_mailboxid(self, folder_id: int, mailboxid: str) -> None:
+        """Remember the name of a folder that stays."""
+        with self.transaction():
+            self._db.execute("UPDATE folder SET mailboxid = ? WHERE id = ?", (mailboxid, folder_id))
+
+    def rename_folder(self, folder_id: int, raw: str, name: str, path: str) -> None:
+        """A folder has another name, and its directory has followed; UIDs and all that is known stay."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE folder SET raw = ?, name = ?, path = ?, listed = 1 WHERE id = ?",
+                (raw, name, path, folder_id),
+            )
+
+    def is_empty(self, folder_id: int) -> bool:
+        """Whether there never was a message in a folder."""
+        return not self._rows("SELECT 1 FROM place WHERE folder = ? LIMIT 1", folder_id)
+
+    def forget_folder(self, folder_id: int) -> None:
+        """Drop a folder in which there never was a message."""
+        with self.transaction():
+            self._db.execute("DELETE FROM folder WHERE id = ?", (folder_id,))
 
     def set_listed(self, account: str, raws: Iterable[str]) -> None:
         """Remember which folders the server has; the others' messages are gone with them."""

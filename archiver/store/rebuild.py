@@ -39,10 +39,13 @@ def rebuild(ledger: Ledger, advance: Callable[[str, int], None] = lambda folder,
     with disk_errors("list the archive"):
         folders = list(walk_folders(ledger.root))
         lost = nameless(ledger.root)
-    known = {folder.path: FolderFile(folder.raw, folder.name, None) for folder in ledger.folders()}
+    known = {
+        folder.path: FolderFile(folder.raw, folder.name, None, folder.mailboxid)
+        for folder in ledger.folders()
+    }
     folders += [(account, path, known.get(path) or guess_folder(path)) for account, path in lost]
     for account, relative, described in folders:
-        folder = ledger.add_folder(account, described.raw, described.name, relative)
+        folder = ledger.add_folder(account, described.raw, described.name, relative, described.mailboxid)
         adopted = adopt(ledger, folder)
         total += adopted.messages
         damaged += adopted.damaged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-VERSION = 2
+VERSION = 3
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE account (
@@ -15,7 +15,7 @@ CREATE TABLE folder (
     path TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL DEFAULT 0, uidvalidity INTEGER NOT NULL DEFAULT 0,
     cursor INTEGER NOT NULL DEFAULT 0, uidnext INTEGER, messages INTEGER, modseq INTEGER,
     flags_at REAL NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 0, listed INTEGER NOT NULL DEFAULT 1,
-    error TEXT, UNIQUE (account, raw));
+    error TEXT, mailboxid TEXT, UNIQUE (account, raw));
 CREATE TABLE document (id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
 CREATE TABLE place (
     id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, epoch INTEGER NOT NULL, uid INTEGER NOT NULL,
@@ -45,7 +45,8 @@ RETRY_AFTER = (0, 3600, 6 * 3600, 86400, 7 * 86400)
 class Folder(msgspec.Struct, frozen=True):
     """What is known of a folder. `cursor`: every UID at or below is settled. `uidvalidity` 0: never read.
 
-    `open` is 1 while a run writes into it: found so at the start, the last run ended uncleanly.
+    `open` is 1 while a run writes into it: found so at the start, the last run ended uncleanly. `mailboxid`
+    is the server's own name for it, which stays when it is renamed.
     """
 
     id: int
@@ -63,14 +64,21 @@ class Folder(msgspec.Struct, frozen=True):
     open: int
     listed: int
     error: str | None
+    mailboxid: str | None = None
 
-    def is_over(self, uidvalidity: int | None, uidnext: int | None, highest: int) -> bool:
-        """Whether UIDs no longer mean what they meant: another UIDVALIDITY, or UIDs counted anew under it.
+    def is_another(self, mailboxid: str | None) -> bool:
+        """Whether this MAILBOXID is another mailbox's, as far as both are known."""
+        return mailboxid is not None and self.mailboxid is not None and mailboxid != self.mailboxid
+
+    def is_over(
+        self, uidvalidity: int | None, uidnext: int | None, highest: int, mailboxid: str | None = None
+    ) -> bool:
+        """Whether UIDs no longer mean what they meant: another UIDVALIDITY or mailbox, or counted anew.
 
         `highest` is the highest UID known of the present epoch: a run that was cut short, or a ledger made
         from the files, knows more than its cursor says.
         """
-        if uidvalidity != self.uidvalidity:
+        if uidvalidity != self.uidvalidity or self.is_another(mailboxid):
             return True
         return uidnext is not None and uidnext <= max(self.cursor, highest)
 

@@ -92,6 +92,8 @@ def _renumbered(selected: Selected, ours: Ours) -> str:
         return "it was pulled from another mailbox than the account's is now"
     if selected.uidvalidity != folder.uidvalidity:
         return f"UIDVALIDITY is {selected.uidvalidity}, it was {folder.uidvalidity}"
+    if folder.is_another(selected.mailboxid):
+        return "it is another folder under the same name"
     if folder.is_over(selected.uidvalidity, selected.uidnext, ours.highest):
         return f"UIDs are counted anew: the next one is {selected.uidnext}, {ours.highest} is known"
     return ""

@@ -13,6 +13,7 @@ from tests.cli.home import PASSWORD, Home, complains, fails
 from tests.cli.mails import mail
 from tests.servers.dovecot import User
 from tests.servers.gmail import Gmail
+from tests.servers.pymap import Mail, Pymap
 from tests.servers.scripted import ScriptedServer, reply
 from tests.servers.smtp import Offer, Sink
 
@@ -33,6 +34,7 @@ FOLDER = [
     "waiting",
     "unlisted",
     "new_epoch",
+    "renamed",
     "damaged",
     "error",
 ]
@@ -148,6 +150,21 @@ class TestSync:
         shown = home.good("show", hit["id"]).lines()
         assert "Where:      work/INBOX, labels: Büro & Co" in shown
         assert "Where:      work/[Gmail]/Alle Nachrichten, labels: Büro & Co, \\Inbox" in shown
+
+    def test_a_folder_that_was_renamed(self, home: Home, start_pymap: Callable[..., Pymap]) -> None:
+        server = start_pymap({"INBOX": [], "Köln": [Mail(mails.INVOICE)]})
+        home.account("work", server.port)
+        home.good("sync")
+        server.rename("Köln", "Archive/Köln")
+        assert home.good("sync").lines() == [
+            "work: nothing new in 2 folders",
+            "  Archive/Köln: renamed, it was Köln",
+        ]
+        assert home.good("search", "--format", "paths", "folder:archive").out.startswith(
+            str(home.root / "mail/work/Archive/Köln/cur/")
+        )
+        assert home.good("search", "folder:Köln").out == ""
+        home.good("verify")
 
     def test_a_hostile_folder_and_server(self, home: Home, scripted: Scripted) -> None:
         server = scripted()

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from archiver.errors import ProtocolError, UnavailableError
-from archiver.imap import Connection, Listed, Mailbox
-from archiver.imap.objects import content_name, label_item, labels_of, naming_items
+from archiver.imap import Connection, Listed, Mailbox, Status
+from archiver.imap.objects import content_name, label_item, labels_of, mailboxid, naming_items
 from tests.imap.conftest import Connect
 from tests.servers.pymap import Mail, Pymap
-from tests.servers.scripted import ScriptedServer, reply
+from tests.servers.scripted import ScriptedServer, edit, reply
 
 INBOX = Mailbox("INBOX", "INBOX", "/")
 EPOCH = 1577836800
@@ -69,6 +69,24 @@ def test_labels_are_readable(value: bytes | None, literals: list[bytes], labels:
     assert labels_of({b"X-GM-LABELS": value}, literals) == frozenset(labels)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"MESSAGES 1 MAILBOXID (F2212ea87-6097_x) UIDNEXT 2", "F2212ea87-6097_x"),
+        (b"* OK [MAILBOXID (F1)] Ok", "F1"),
+        (b"* ok [mailboxid  (f1)]", "f1"),
+        (b"MAILBOXID NIL", None),
+        (b"MAILBOXID ()", None),
+        (b"MAILBOXID (a b)", None),
+        (b"MAILBOXID (\x80\x81)", None),
+        (b"XMAILBOXID (F1)", None),
+        (b"", None),
+    ],
+)
+def test_a_mailbox_is_called_what_is_an_id(text: bytes, found: str | None) -> None:
+    assert mailboxid(text) == found
+
+
 def test_without_labels_nothing_is_known_of_them() -> None:
     assert labels_of({b"FLAGS": b"()"}, []) is None
 
@@ -96,6 +114,52 @@ def of(number: int, named: bool = True) -> Listed:
     labels = frozenset({"\\Inbox", "x" * number})
     name = (f"gm:{100 + number}:{number}", EPOCH) if named else (None, None)
     return Listed(number, frozenset(), labels, *name)
+
+
+class TestMailboxes:
+    NAMES = ("INBOX", "a (b)", "c)", "(d", "MAILBOXID (F9)")
+
+    @pytest.fixture
+    def server(self, scripted: Scripted) -> ScriptedServer:
+        server = scripted()
+        server.account.late = (*server.account.late, "OBJECTID")
+        for number, name in enumerate(self.NAMES):
+            server.folder(name).extra["MAILBOXID"] = f"(F{number})"
+        return server
+
+    @pytest.mark.parametrize("listed", [True, False], ids=["LIST-STATUS", "STATUS"])
+    def test_are_told_by_status_and_by_examine(
+        self, server: ScriptedServer, log_in: Connect, listed: bool
+    ) -> None:
+        server.account.late = (*server.account.late, *(["LIST-STATUS"] if listed else []))
+        connection = log_in(server)
+        mailboxes = connection.list_folders()
+        statuses = connection.status(mailboxes)
+        assert ("STATUS" in server.names()) != listed
+        for number, mailbox in enumerate(mailboxes):
+            status = statuses[mailbox.raw]
+            assert isinstance(status, Status)
+            assert (status.messages, status.uidvalidity, status.mailboxid) == (0, 1, f"F{number}")
+            assert connection.examine(mailbox).mailboxid == f"F{number}"
+
+    @pytest.mark.parametrize("garbage", ["((((", "(\x80\x7f)", "F1", "NIL", "(a) (b)", "()", ")("])
+    def test_garbage_is_none_and_the_rest_stands(
+        self, server: ScriptedServer, log_in: Connect, garbage: str
+    ) -> None:
+        server.folder().extra["MAILBOXID"] = garbage
+        server.on("EXAMINE", edit(lambda answer: answer.replace(garbage.encode(), b"(F7)")))
+        connection = log_in(server)
+        status = connection.status([INBOX])["INBOX"]
+        assert isinstance(status, Status)
+        assert status.mailboxid in (None, "a")
+        assert connection.examine(INBOX).mailboxid == "F7"
+
+    def test_elsewhere_nobody_is_asked(self, scripted: Scripted, log_in: Connect) -> None:
+        server = scripted()
+        connection = log_in(server)
+        assert connection.status([INBOX])["INBOX"] == Status(0, 1, 1, None)
+        assert connection.examine(INBOX).mailboxid is None
+        assert "MAILBOXID" not in server.commands[-2].arguments
 
 
 class TestListing:

@@ -92,6 +92,23 @@ def test_at_every_step_on_gmail(scripted: Scripted, archive_of: ArchiveOf, tmp_p
     die_at_every_step(archive, tmp_path, gmail.messages(), ALWAYS | {"created", "linked", "claimed", "named"})
 
 
+def test_at_every_step_of_renames(scripted: Scripted, archive_of: ArchiveOf, tmp_path: Path) -> None:
+    """Two folders have each other's name, a third that of one that was deleted; and there is new mail."""
+    server = scripted()
+    server.account.late = (*server.account.late, "OBJECTID", "LIST-STATUS")
+    for number, name in enumerate(("INBOX", "A", "B", "A/deep", "Old")):
+        server.folder(name).extra["MAILBOXID"] = f"(F{number})"
+        server.folder(name).add(mail(number), extra={"EMAILID": f"(M{number})"})
+    archive = archive_of(server)
+    archive.sync()
+    server.account.folders.pop("Old")
+    for old, new in {"A": "B", "B": "A", "A/deep": "Old"}.items():
+        server.folder(old).name = new
+    server.folder("A").add(mail(9), extra={"EMAILID": "(M9)"})
+    messages = {(f.name, m.uid): m.raw for f in server.account.folders.values() for m in f.mails}
+    die_at_every_step(archive, tmp_path, messages, ALWAYS | {"described", "carried", "left", "followed"})
+
+
 def die_at_every_step(archive: Archive, tmp_path: Path, messages: Messages, steps_expected: set[str]) -> None:
     """Kill copies of the archive's next run at the first and the last time of each step, and go on."""
     undisturbed = copy_of(archive, tmp_path / "undisturbed")

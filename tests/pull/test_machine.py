@@ -56,7 +56,7 @@ class Mailbox(RuleBasedStateMachine):
         condstore=st.booleans(),
         qresync=st.booleans(),
         uidnext=st.booleans(),
-        naming=st.sampled_from(["", "contents", "labels"]),
+        naming=st.sampled_from(["", "contents", "labels", "mailboxes"]),
     )
     def open(self, condstore: bool, qresync: bool, uidnext: bool, naming: str) -> None:
         self.server = FakeServer(
@@ -65,6 +65,7 @@ class Mailbox(RuleBasedStateMachine):
             uidnext=uidnext,
             naming=naming == "contents",
             labels=naming == "labels",
+            objectid=naming == "mailboxes",
         )
         self.archive = Archive(self.path / "archive", flags_every=0)
 
@@ -142,6 +143,27 @@ class Mailbox(RuleBasedStateMachine):
     def delete(self, folder: str) -> None:
         if folder != "INBOX":
             self.server.folders.pop(folder, None)
+
+    @precondition(lambda self: self.server.objectid)
+    @rule(folder=FOLDERS, other=FOLDERS, garbage=st.none() | st.sampled_from(["", "F1", "F2", "F9"]))
+    def rename(self, folder: str, other: str, garbage: str | None) -> None:
+        """Or swap, where both are there; known by MAILBOXID, whatever STATUS says of it."""
+        if folder not in self.server.folders or other == folder:
+            return
+        if {folder, other} & (self.unsettled | self.counted_anew):
+            self.pull()
+        if other in self.server.folders:
+            self.server.rename(**{folder: other, other: folder})
+        else:
+            self.server.rename(**{folder: other})
+        self.server.folders[other].garbage = garbage
+        room = self.room.copy()
+        for (name, wire), number in room.items():
+            # Files stay with their folder; those of one that was called so before stay as well.
+            if name == folder:
+                self.room[other, wire] += number
+            elif name == other:
+                self.room[folder, wire] += number
 
     @rule(folder=FOLDERS, which=WHICH)
     def refuse(self, folder: str, which: int) -> None:
@@ -297,7 +319,8 @@ class Mailbox(RuleBasedStateMachine):
         )
 
     def folder_of(self, path: Path) -> str:
-        return str(path.parent.parent.relative_to(self.archive.mail))
+        """The name; one that gave way to another has a hash behind it in the directory's name."""
+        return str(path.parent.parent.relative_to(self.archive.mail)).partition("%~")[0]
 
     @invariant()
     def everything_archived_is_readable(self) -> None:

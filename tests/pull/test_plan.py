@@ -251,6 +251,74 @@ class TestCompare:
         assert work.flags == ((2, "", "", ""), (3, "", "", "Home\nWork"))
 
 
+class TestRenames:
+    """What STATUS tells, what EXAMINE confirms, and in which order names change."""
+
+    def rows(self, **mailboxids: str | None) -> list[Folder]:
+        return [folder(id=i, raw=raw, mailboxid=name) for i, (raw, name) in enumerate(mailboxids.items())]
+
+    def test_nobody_is_suspected_where_all_is_as_it_was(self) -> None:
+        told = {"A": "F1", "B": None, "New": "F7"}
+        assert plan.suspects(self.rows(A="F1", B="F2"), told, told) == []
+
+    @pytest.mark.parametrize(
+        ("told", "suspects"),
+        [
+            ({"A": "F1", "New": "F2"}, {"New"}),  # B has another name
+            ({"A": "F1", "New": "garbage"}, {"New"}),
+            ({"A": "F1", "New": None, "Other": "F2"}, {"New", "Other"}),
+            ({"A": "F2", "B": "F1"}, {"A", "B"}),
+            ({"A": "F2", "B": None}, {"A"}),
+            ({"A": "F9", "B": "F2", "New": "F1"}, {"A", "New"}),
+            ({"A": "F1", "Unpulled": "F2"}, {"Unpulled"}),
+            ({"A": "F1", "Unpulled": "garbage"}, set()),
+        ],
+    )
+    def test_who_may_have_another_name(self, told: dict[str, str | None], suspects: set[str]) -> None:
+        pulled = told.keys() - {"Unpulled"}
+        assert set(plan.suspects(self.rows(A="F1", B="F2"), told, pulled)) == suspects
+
+    def test_one_whose_mailboxid_was_never_known_may_be_any(self) -> None:
+        assert plan.suspects(self.rows(A="F1", B=None), {"B": None}, {"B"}) == ["B"]
+
+    @pytest.mark.parametrize(
+        ("confirmed", "renamed"),
+        [
+            ({"A": "F1"}, {}),
+            ({"New": None}, {}),
+            ({"New": "F9"}, {}),
+            ({"New": "F1"}, {"New": "A"}),
+            ({"New": "F1", "Other": "F1"}, {}),
+            ({"A": "F2", "B": "F1"}, {"A": "B", "B": "A"}),
+        ],
+    )
+    def test_what_examine_tells_counts(
+        self, confirmed: dict[str, str | None], renamed: dict[str, str]
+    ) -> None:
+        found = plan.renames(self.rows(A="F1", B="F2"), confirmed, confirmed)
+        assert {raw: owner.raw for raw, owner in found.items()} == renamed
+
+    @given(st.permutations(range(6)), st.booleans())
+    def test_a_name_is_left_before_it_is_taken_where_that_can_be(self, order: list[int], ring: bool) -> None:
+        """Each of six folders has the next one's name; the last a new one, or the first one's."""
+        rows = self.rows(**{f"N{n}": f"F{n}" for n in order})
+        names = {n: f"N{(n + 1) % 6 if ring else n + 1}" for n in order}
+        confirmed = {names[n]: f"F{n}" for n in reversed(order)}
+        found = plan.renames(rows, confirmed, confirmed)
+        held = {owner.raw for owner in found.values()}
+        in_the_way = []
+        for raw, owner in found.items():
+            in_the_way += [raw] if raw in held else []
+            held -= {raw, owner.raw}
+        assert len(found) == 6
+        assert in_the_way == (["N0"] if ring else [])
+
+    def test_of_two_with_one_mailboxid_the_one_that_is_there_counts(self) -> None:
+        rows = self.rows(A="F1", Gone="F1")
+        assert plan.renames(rows, {"A", "New"}, {"New": "F1"})["New"].raw == "A"
+        assert plan.renames(rows[::-1], {"A", "New"}, {"New": "F1"})["New"].raw == "A"
+
+
 class TestFirstOfEach:
     def names(self, **contents: str) -> Names:
         names = Names()

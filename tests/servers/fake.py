@@ -10,8 +10,11 @@ here: take `scripted`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from archiver.errors import ConnectionLostError, FolderError
 from archiver.imap import Connection, Failed, Fetched, Listed, Mailbox, Receive, Selected, Status
@@ -41,7 +44,7 @@ class FakeFolder:
     """One mailbox: UID -> message, ascending.
 
     unlisted: how many of the oldest messages are counted and not shown (Yahoo). refused: the answer to
-    EXAMINE, if it is a NO.
+    EXAMINE, if it is a NO. garbage: the MAILBOXID that STATUS tells, if it is a wrong one (Cyrus).
     """
 
     uidvalidity: int | None = 1
@@ -52,6 +55,8 @@ class FakeFolder:
     vanished: dict[int, int] = field(default_factory=dict)  # UID -> mod-sequence when it did
     unlisted: int = 0
     refused: str = ""
+    mailboxid: str = ""
+    garbage: str | None = None
 
     def add(
         self,
@@ -105,7 +110,8 @@ class FakeServer:
     """Mailboxes by name.
 
     condstore: whether mod-sequences are told; qresync: and with EXAMINE what changed and vanished since;
-    uidnext: whether EXAMINE tells it; naming: whether contents have names, and labels: that there are some.
+    uidnext: whether EXAMINE tells it; naming: whether contents have names, labels: and labels, objectid:
+    and mailboxes (MAILBOXID), which stay when they are renamed.
     """
 
     def __init__(
@@ -116,17 +122,29 @@ class FakeServer:
         uidnext: bool = True,
         naming: bool = False,
         labels: bool = False,
+        objectid: bool = False,
     ) -> None:
-        self.naming = naming or labels
+        self.naming = naming or labels or objectid
+        self.objectid = objectid
+        self._mailboxes = itertools.count(1)
         self.labels = labels
         self.condstore = condstore or qresync
         self.qresync = qresync
         self.uidnext = uidnext
-        self.folders: dict[str, FakeFolder] = {"INBOX": FakeFolder()}
+        self.folders: dict[str, FakeFolder] = {}
+        self.folder()
 
     def folder(self, name: str = "INBOX") -> FakeFolder:
         """The mailbox of that name, made when it is not there."""
-        return self.folders.setdefault(name, FakeFolder())
+        if name not in self.folders:
+            self.folders[name] = FakeFolder(mailboxid=f"F{next(self._mailboxes)}")
+        return self.folders[name]
+
+    def rename(self, **names: str) -> None:
+        """Let mailboxes have other names, all at once: `rename(A="B", B="A")`."""
+        renamed = {names.get(name, name): folder for name, folder in self.folders.items()}
+        assert len(renamed) == len(self.folders)
+        self.folders = renamed
 
     def connect(self, *, cut_after: int | None = None) -> FakeConnection:
         """A session; it is lost after `cut_after` messages were fetched."""
@@ -153,6 +171,7 @@ class FakeConnection(Connection):
         self.identity = "fake"
         self.capabilities = ("CONDSTORE", "IMAP4REV1") if server.condstore else ("IMAP4REV1",)
         self.capabilities += ("X-GM-EXT-1",) if server.labels else ()
+        self.capabilities += ("OBJECTID",) if server.objectid else ()
         self.tells_changes = server.qresync and not server.labels
         self.asked: list[tuple[object, ...]] = []
         self.abandoned = False
@@ -172,7 +191,9 @@ class FakeConnection(Connection):
         return {m.raw: self._told(self.server.folders[m.raw]) for m in mailboxes}
 
     def _told(self, folder: FakeFolder) -> Status:
-        return Status(len(folder.mails), folder.uidnext, folder.uidvalidity, self._modseq(folder))
+        told = folder.mailboxid if folder.garbage is None else folder.garbage
+        mailboxid = told if self.server.objectid else None
+        return Status(len(folder.mails), folder.uidnext, folder.uidvalidity, self._modseq(folder), mailboxid)
 
     def _modseq(self, folder: FakeFolder) -> int | None:
         return folder.modseq if self.server.condstore else None
@@ -185,12 +206,13 @@ class FakeConnection(Connection):
         self._examined = mailbox.raw
         uidnext = folder.uidnext if self.server.uidnext else None
         modseq = self._modseq(folder)
+        mailboxid = folder.mailboxid if self.server.objectid else None
+        facts = Selected(len(folder.mails), folder.uidvalidity, uidnext, modseq, mailboxid=mailboxid)
         if not self.tells_changes or known is None or known[0] != folder.uidvalidity:
-            return Selected(len(folder.mails), folder.uidvalidity, uidnext, modseq)
+            return facts
         changed = [Listed(uid, mail.flags) for uid, mail in folder.shown().items() if mail.modseq > known[1]]
         vanished = [(uid, uid) for uid, when in folder.vanished.items() if when > known[1]]
-        told = tuple(changed), tuple(vanished)
-        return Selected(len(folder.mails), folder.uidvalidity, uidnext, modseq, *told)
+        return msgspec.structs.replace(facts, changed=tuple(changed), vanished=tuple(vanished))
 
     def list_uids(
         self, first: int, last: int | None = None, since: int | None = None, *, named: bool = False

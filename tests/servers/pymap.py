@@ -96,6 +96,11 @@ class Pymap:
         """Deliver messages; the folder is made when it is not there."""
         asyncio.run_coroutine_threadsafe(self._append(folder, mails), self._loop).result()
 
+    def rename(self, folder: str, name: str) -> None:
+        """Give a folder, and those below it, another name."""
+        done = self._mailboxes.rename_mailbox(folder, name)
+        asyncio.run_coroutine_threadsafe(done, self._loop).result()
+
     def set_uidvalidity(self, folder: str, value: int) -> None:
         """A new UIDVALIDITY for those who select the folder from now on; the UIDs stay."""
         mailbox = asyncio.run_coroutine_threadsafe(self._mailboxes.get_mailbox(folder), self._loop).result()

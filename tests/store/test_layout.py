@@ -21,6 +21,7 @@ from archiver.store.layout import (
     FOLDER_FILE,
     FolderFile,
     claim_folder,
+    describe_folder,
     encode_component,
     folder_components,
     guess_folder,
@@ -28,6 +29,7 @@ from archiver.store.layout import (
     mail_root,
     make_directory,
     read_folder_file,
+    set_aside,
     walk_folders,
     write_file,
 )
@@ -213,6 +215,28 @@ class TestClaim:
         assert read_folder_file(str(tmp_path)) is None
         assert read_folder_file(str(tmp_path / "nowhere")) is None
         assert read_folder_file(str(tmp_path / FOLDER_FILE)) is None
+
+    def test_a_mailboxid_tells_folders_apart_and_one_folder_by_another_name(self, tmp_path: Path) -> None:
+        def claim(raw: str, mailboxid: str | None) -> str:
+            return claim_folder(str(tmp_path), "work", FolderFile(raw, "Küche", "/", mailboxid))
+
+        first = claim("K&APw-che", "F1")
+        assert first == "work/Küche"
+        assert claim("K&APw-che", None) == first
+        found = read_folder_file(str(tmp_path / "mail" / first))
+        assert found == FolderFile("K&APw-che", "Küche", "/", "F1"), "what is known is not unlearnt"
+        assert claim("KÃ¼che", "F1") == first
+        found = read_folder_file(str(tmp_path / "mail" / first))
+        assert found == FolderFile("KÃ¼che", "Küche", "/", "F1")
+        assert len({first, claim("KÃ¼che", "F2"), claim("KÃ¼che", "F3")}) == 3
+
+    def test_what_was_set_aside_is_in_nobodys_way(self, tmp_path: Path) -> None:
+        former = set_aside(FolderFile("a/b", "a/b", "/", "F1"), "F1")
+        assert (former.guessed, former.name, former.mailboxid) == (True, "a/b", "F1")
+        path = describe_folder(str(tmp_path), "work", former)
+        assert path.startswith("work/a/b%~")
+        assert read_folder_file(str(tmp_path / "mail" / path)) == former
+        assert describe_folder(str(tmp_path), "work", FolderFile("a/b", "a/b", "/", "F2")) == "work/a/b"
 
     def test_the_file_can_be_read_by_a_person(self, tmp_path: Path) -> None:
         path = tmp_path / "mail" / claim_folder(str(tmp_path), "work", folder("K&APw-che.Brot", "."))
