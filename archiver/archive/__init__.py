@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from archiver.pull import AccountReport, Progress
     from archiver.resend import MessageReport, Report
     from archiver.search.index import Index, Order
+    from archiver.search.tree import Node
     from archiver.smtp import Session
     from archiver.store.user import OutboxMessage
     from archiver.watch import Pull, State
@@ -313,18 +314,9 @@ class Archive:
     def search(self, text: str, *, order: Order = "newest", offset: int = 0, limit: int = 20) -> Results:
         """The page of hits for a query; QueryError when it is wrong."""
         from archiver.search.places import LedgerPlaces
-        from archiver.search.query import parse
 
-        now, wanted = datetime.now(), self.config.index.stemming
-        tree = parse(text, now=now, stemming=wanted)
-        with self.ledger() as ledger, self.index() as index:
+        with self._asking(text) as (tree, ledger, index):
             pending = ledger.last_change() - _indexed(ledger, index)
-            state = index.state()
-            if state and state.stemming != wanted:
-                self.say(
-                    f"the index was built with stemming: {state.stemming}; archiver sync makes it {wanted}"
-                )
-                tree = parse(text, now=now, stemming=state.stemming)
             hits = index.search(tree, LedgerPlaces(ledger), order, offset, limit)
             rows = tuple(Row(short_id(ledger, h.key), h, tuple(ledger.spots(h.key))) for h in hits.hits)
             return Results(hits.total, rows, tree, pending)
@@ -332,21 +324,33 @@ class Archive:
     def count(self, text: str) -> int:
         """How many messages a query finds, counted."""
         from archiver.search.places import LedgerPlaces
-        from archiver.search.query import parse
 
-        tree = parse(text, now=datetime.now())
-        with self.ledger() as ledger, self.index() as index:
+        with self._asking(text) as (tree, ledger, index):
             return index.matches(tree, LedgerPlaces(ledger))
 
     def search_keys(self, text: str) -> list[bytes]:
         """The keys of every message a query finds, oldest first."""
         from archiver.search.places import LedgerPlaces
-        from archiver.search.query import parse
 
-        tree = parse(text, now=datetime.now())
-        with self.ledger() as ledger, self.index() as index:
+        with self._asking(text) as (tree, ledger, index):
             hits = index.search(tree, LedgerPlaces(ledger), "oldest", 0, sys.maxsize).hits
             return [hit.key for hit in hits]
+
+    @contextmanager
+    def _asking(self, text: str) -> Iterator[tuple[Node, Ledger, Index]]:
+        """A query, its words as those of the index were analysed, and whom to ask."""
+        from archiver.search.query import parse
+
+        now, wanted = datetime.now(), self.config.index.stemming
+        tree = parse(text, now=now, stemming=wanted)
+        with self.ledger() as ledger, self.index() as index:
+            state = index.state()
+            if state and state.stemming != wanted:
+                self.say(
+                    f"the index was built with stemming: {state.stemming}; archiver sync makes it {wanted}"
+                )
+                tree = parse(text, now=now, stemming=state.stemming)
+            yield tree, ledger, index
 
     def resolve(self, text: str) -> bytes:
         """The key that an id, the first digits of a key, stands for; NotFoundError when it is not one."""

@@ -24,7 +24,18 @@ MODULES = {
     "cli": {"app", "search", "text"},
     "config": {"load", "structs"},
     "errors": set(),
-    "search": {"analysis", "fields", "index", "places", "positions", "query", "tree", "values", "whoosh"},
+    "search": {
+        "analysis",
+        "fields",
+        "index",
+        "places",
+        "positions",
+        "query",
+        "stemming",
+        "tree",
+        "values",
+        "whoosh",
+    },
     "store": {"layout", "ledger", "locks", "maildir", "records"},
 }
 ENGINE = {

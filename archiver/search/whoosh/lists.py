@@ -22,8 +22,9 @@ from archiver.search.whoosh.postings import _MAGIC, Block, _extent, _length, _su
 Head: TypeAlias = "tuple[int, int, float, int, int, int]"
 """Of a block: postings, last id, heaviest weight, compressed or not, shortest and longest field as bytes."""
 
-# The pickle of a tuple that begins with one of numbers (opcodes BININT1, 2, 4), up to the end of that.
-_numbers = re.compile(rb"\x80.\((?:K.|M..|J.{4})+t", re.DOTALL)
+# The pickle of a tuple that begins with one of numbers (opcodes BININT1, 2, 4), up to the end of that; a
+# protocol is not always said, and who makes tuples by their marks sets two.
+_numbers = re.compile(rb"(?:\x80.)?\({1,2}(?:K.|M..|J.{4})+t", re.DOTALL)
 # A head is a pickle of fewer bytes.
 _HEAD_LIMIT = 96
 _KEPT = 64
