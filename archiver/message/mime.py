@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from archiver.message import cms
 from archiver.message.fields import Fields, header_block
 from archiver.message.params import parse_parameters
 from archiver.message.transfer import decode_transfer
@@ -22,7 +23,7 @@ MAX_DEPTH = 50
 MAX_PARTS = 1_000
 # Lines that look like delimiters but are none, over all levels.
 _MAX_DELIMITERS = 100_000
-# Encoded messages inside encoded messages; encoding them is forbidden, so one real one must fit.
+# Encoded messages inside encoded messages, signed parts in signed parts: one real one must fit.
 _MAX_DECODED = 64 << 20
 
 _MESSAGE_TYPES = frozenset({"message/rfc822", "message/global", "message/news"})
@@ -35,7 +36,8 @@ class Part(msgspec.Struct, frozen=True):
     """One node: `data[start:end]` is its body, still encoded.
 
     `number` is the IMAP part number (RFC 3501, 6.4.5); a multipart that is a whole message has that
-    of the part the message is in ("" for the outermost). A message part has the message as its child.
+    of the part the message is in ("" for the outermost). A message part has the message as its child,
+    a part of S/MIME what it signs.
     """
 
     number: str
@@ -57,7 +59,7 @@ class Part(msgspec.Struct, frozen=True):
 
     @property
     def is_message(self) -> bool:
-        return bool(self.children) and not self.is_multipart
+        return bool(self.children) and not self.is_multipart and self.type not in cms.TYPES
 
     @property
     def is_multipart(self) -> bool:
@@ -128,6 +130,9 @@ def _part(
     elif type_ in _MESSAGE_TYPES or (type_ == "message/partial" and params.get("number", "1") == "1"):
         number, whole = _below(number, 1) if whole else number, False
         children = _inner(data, start, end, encoding, number, depth, budget)
+    elif type_ in cms.TYPES and (signed := _signed(data[start:end], encoding, budget)):
+        number, whole = _below(number, 1) if whole else number, False
+        children = (_part(signed, 0, len(signed), _below(number, 1), depth + 1, budget),)
     if whole and not children:
         number = _below(number, 1)
     content = (type_, params, disposition, disposition_params, encoding)
@@ -145,6 +150,12 @@ def _inner(
         data = decode_transfer(data[start:end], encoding)
         start, end = 0, len(data)
     return (_message(data, start, end, number, depth + 1, budget),)
+
+
+def _signed(encoded: bytes, encoding: str, budget: _Budget) -> bytes:
+    """The part inside the data of S/MIME, when it is only signed."""
+    budget.bytes -= len(encoded)
+    return cms.signed_content(decode_transfer(encoded, encoding)) if budget.bytes >= 0 else b""
 
 
 def _below(number: str, index: int) -> str:

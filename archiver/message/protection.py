@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from archiver.message import cms
 from archiver.message.filenames import attachment_name
 from archiver.message.mime import Part
 from archiver.message.transfer import decode_transfer
 
 Protection = Literal["encrypted", "signed"]
 
-_PKCS7 = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _SMIME_TYPES: dict[str, Protection] = {
     "enveloped-data": "encrypted",
     "authenveloped-data": "encrypted",
@@ -33,7 +33,7 @@ _SAYING: dict[str, Protection] = {
     # Exchange makes multipart/mixed of multipart/encrypted, and keeps what is inside.
     "application/pgp-encrypted": "encrypted",
 }
-TYPES = frozenset({*_SAYING, *_PKCS7, "application/octet-stream"})
+TYPES = frozenset({*_SAYING, *cms.TYPES, "application/octet-stream"})
 """The types of part that may say something."""
 
 _HEAD = 200  # encoded bytes that the identifier is in
@@ -54,7 +54,7 @@ def by_armour(text: str) -> set[Protection]:
 def _by_cms(part: Part) -> Protection | None:
     """By the parameter, or where it is missing by what the data says of itself."""
     name = attachment_name(part.disposition_params, part.params).lower()
-    if name.endswith(".p7c") or (part.type not in _PKCS7 and not name.endswith(".p7m")):
+    if name.endswith(".p7c") or (part.type not in cms.TYPES and not name.endswith(".p7m")):
         return None
     if (said := part.params.get("smime-type", "").lower()) in _SMIME_TYPES:
         return _SMIME_TYPES[said]
