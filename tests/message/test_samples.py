@@ -74,6 +74,12 @@ _EXPECTED = {
         [],
     ),
     "no-header.eml": ("", "Just a few lines\nwithout any header at all.\n", []),
+    "pgp-inline.eml": (
+        "Said and signed",
+        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nI said this, too: ä.\n"
+        "-----BEGIN PGP SIGNATURE-----\n\niQEzBAEBCgAdFiEE\n=abcd\n-----END PGP SIGNATURE-----\n",
+        [],
+    ),
     "plain.eml": (
         "The quarterly report",
         "Dear Ben,\n\nthe quarterly report is at https://example.org/reports/q1.\n\n> Where is it?\n\nAna\n",
@@ -95,10 +101,16 @@ _EXPECTED = {
         "Сегодня у нас хорошая погода, и мы идём гулять в парк.\n",
         [],
     ),
+    "signed-opaque.eml": ("Vertrag", "Ich unterschreibe das: Größe.", ["vertrag.pdf"]),
     "signed.eml": ("Signed", "I said this.", []),
     "thai.eml": ("ขอเชิญประชุม", "เรียนทุกท่าน การประชุมเลื่อนไปวันพุธ\n", []),
     "utf7.eml": ("Prüfung", "Die Prüfung ist bestanden. 1 + 1 = 2\n", []),
     "uuencoded.eml": ("Old ways", "The file is below.\n\n\n\nThat was it.\n", ["notes.txt"]),
+    "winmail.eml": (
+        "The figures",
+        "The figures are attached.",
+        ["winmail.dat", "Zahlen März.xls", "notes of the day.txt"],
+    ),
     "western-quoted-printable.eml": (
         "Grüße aus Köln – façade",
         "Schöne Grüße aus der Straße. Ça va très bien, señor.\nEine lange Zeile, die umbrochen werden muss, "
