@@ -13,7 +13,7 @@ from archiver.pull import spool
 from archiver.pull.listing import Named
 from archiver.pull.plan import BATCH_BYTES, BATCH_MESSAGES, keywords
 from archiver.store.durable import Syncer
-from archiver.store.layout import mail_root
+from archiver.store.layout import mail_root, make_directory
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Group, Name, disk_errors, key_of, letters, parse_name, sweep, to_file
 from archiver.store.reader import Reader, proves
@@ -56,6 +56,10 @@ class Filing:
         self._now = now
         self._fault = fault
         self._path = os.path.join(mail_root(ledger.root), folder.path)
+        with disk_errors("create a folder of the archive"):
+            # Programs that copy trees leave empty directories behind.
+            for sub in ("cur", "tmp"):
+                make_directory(os.path.join(self._path, sub))
         self._reader = Reader(ledger)
         self._syncer = syncer
         self._mover = ThreadPoolExecutor(1, thread_name_prefix="commit")

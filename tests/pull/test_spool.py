@@ -87,6 +87,24 @@ def test_a_large_message_comes_through_a_file_and_is_the_same(
     assert not list(Path(archive.root).rglob("archiver-spool-*"))
 
 
+def test_a_large_message_into_a_folder_without_its_empty_directories(
+    scripted: Callable[..., ScriptedServer],
+    log_in: Connect,
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after a copy of the archive by a program that leaves them behind."""
+    monkeypatch.setattr(wire, "LARGE", 5000)
+    server = scripted()
+    server.folder().add(b"Subject: small\r\n\r\nsmall\r\n")
+    archive.pull(log_in(server))
+    (archive.mail / "INBOX" / "tmp").rmdir()
+    large = b"Subject: large\r\n\r\n" + b"x" * 6000
+    server.folder().add(large)
+    assert archive.pull(log_in(server)).complete
+    assert large in checks.live(archive.root).values()
+
+
 def test_the_index_reads_the_start_of_a_large_message(archive: Archive) -> None:
     server = FakeServer()
     server.folder().add(b"Subject: large\r\n\r\n" + b"word\r\n" * 5000)
