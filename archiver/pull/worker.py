@@ -195,7 +195,9 @@ class Worker:
             cursor=max(folder.cursor, (selected.uidnext or 1) - 1, max(server, default=0)),
             # A listing shorter than EXISTS settles nothing: compare again next time.
             uidnext=None if everything and not complete else selected.uidnext,
-            messages=selected.exists,
+            # What was listed and was not there is not counted: either it went meanwhile, and so it is on the
+            # server, or the list was wrong, and a count that differs makes the next run look again.
+            messages=min(selected.exists, self.ledger.live_count(folder) + report.waiting),
             modseq=selected.modseq,
             flags_at=now if everything else folder.flags_at,
         )

@@ -50,6 +50,21 @@ class TestNewMail:
         assert fetches(connection.asked) == [3]
         assert ("list_uids", "INBOX", 3, None, None) in connection.asked
 
+    def test_a_search_that_names_other_uids_than_there_are_hides_no_mail(
+        self, scripted: Scripted, archive_of: ArchiveOf
+    ) -> None:
+        """Sequence numbers for UIDs: as many as there are messages, and none of them is one's."""
+        server = scripted()
+        server.account.late += ("ESEARCH",)
+        server.folder().uidnext = 101
+        for number in (1, 2):
+            server.folder().add(mail(number))
+        server.on("UID SEARCH", reply('* ESEARCH (TAG "{tag}") UID ALL 1:2', "{tag} OK done"))
+        archive = archive_of(server)
+        archive.sync()
+        archive.sync()
+        checks.converged(archive.root, {("INBOX", 101): mail(1), ("INBOX", 102): mail(2)})
+
     def test_nothing_is_asked_of_a_folder_in_which_nothing_happened(self, archive: Archive) -> None:
         server = loaded(1, 2)
         archive.pull(server.connect())
