@@ -278,9 +278,10 @@ class Connection:
                 yield listed
 
     def name(self, uids: Sequence[int]) -> Iterator[Listed]:
-        """The same of these messages (ascending), their contents named."""
+        """The same of these messages (ascending) and no others, their contents named."""
+        wanted = frozenset(uids)
         for part in uid_set(uids):
-            yield from self._list(part, b"", True)
+            yield from (listed for listed in self._list(part, b"", True) if listed.uid in wanted)
 
     def _list(self, uids: bytes, changed: bytes, named: bool) -> Iterator[Listed]:
         extra = self._labels + (self._naming if named else b"")

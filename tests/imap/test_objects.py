@@ -175,6 +175,12 @@ class TestListing:
             "1,3 (UID FLAGS X-GM-LABELS X-GM-MSGID RFC822.SIZE INTERNALDATE)",
         ]
 
+    def test_what_changes_meanwhile_is_no_part_of_it(self, gmail: ScriptedServer, log_in: Connect) -> None:
+        """Or a message that was never fetched would count as one that was."""
+        connection = opened(gmail, log_in)
+        gmail.on("UID FETCH", reply("* 4 FETCH (UID 4 FLAGS ())", "{tag} OK done"))
+        assert list(connection.name([1, 3])) == []
+
     def test_on_pymap(self, start_pymap: Callable[..., Pymap], log_in: Connect) -> None:
         mails = [Mail(b"Subject: %d\r\n\r\n" % number) for number in (1, 2, 1)]
         first, second, third = opened(start_pymap({"INBOX": mails}), log_in).list_uids(1, named=True)
