@@ -111,18 +111,20 @@ def _one_by_one(
     for uid in uids:
         if uid not in there:
             continue
-        found: Fetched | None = None
         wanted = {uid: None}
         with _Parts(wanted, there[uid]) as parts:
             for line in exchange.ask(_FETCH % str(uid).encode(), receive, Bounds(bodies=True)):
                 if message := parts.add(line):
-                    found = message
+                    # At once: whatever the server says or does next, this one has come.
                     wanted.clear()
+                    yield message
             for message in parts.rest():
-                found = message
+                wanted.clear()
+                yield message
         exchange.go_on_after(line)
-        reason = "" if exchange.ok(line) else exchange.words(line)
-        yield found or Failed(uid, reason or refused or "the server sends no content")
+        if wanted:
+            reason = "" if exchange.ok(line) else exchange.words(line)
+            yield Failed(uid, reason or refused or "the server sends no content")
 
 
 def listed_in(line: Line) -> Listed | None:

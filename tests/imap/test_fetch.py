@@ -72,6 +72,19 @@ def test_one_that_is_refused_comes_one_by_one_at_the_end(server: ScriptedServer,
     assert numbers(list(inbox.fetch(UIDS))) == [n for n in UIDS if n not in (4, 5, 6)] + [4, 5, 6]
 
 
+def test_one_that_came_by_itself_counts_whatever_follows(server: ScriptedServer, inbox: Connection) -> None:
+    server.on("UID FETCH", reply("{tag} NO Server error"), when=batch(1))
+    server.on(
+        "UID FETCH",
+        edit(lambda answer: answer[: answer.rindex(b")\r\n") + 3] + b"* BYE enough\r\n"),
+        when=lambda command: command.text(0) == "4",
+    )
+    found: list[Fetched | Failed] = []
+    with pytest.raises(ConnectionLostError, match="enough"):
+        iter_into(found, inbox)
+    assert numbers(found) == [n for n in UIDS if n not in (4, 5, 6)] + [4]
+
+
 def test_one_that_stays_empty(server: ScriptedServer, inbox: Connection) -> None:
     server.on("UID FETCH", reply("{tag} OK done"), when=batch(6))
     assert sorted(numbers(list(inbox.fetch(UIDS)))) == list(UIDS)
