@@ -235,6 +235,8 @@ class _Parts:
     def rest(self) -> Iterator[Fetched]:
         """At the end of the answer: those that came without a date; what lacks more is dropped."""
         for uid, items in self._items.items():
+            if uid not in self._wanted:
+                continue  # it came once more, and whole
             if (b"FLAGS" in items or self._flags is not None) and (message := self._message(uid, items)):
                 yield message
 

@@ -85,6 +85,14 @@ def test_one_that_came_by_itself_counts_whatever_follows(server: ScriptedServer,
     assert numbers(found) == [n for n in UIDS if n not in (4, 5, 6)] + [4]
 
 
+def test_one_that_comes_without_a_date_and_again_with_it_is_one(
+    server: ScriptedServer, inbox: Connection
+) -> None:
+    early = b"* 2 FETCH (UID 2 FLAGS () BODY[] {%d}\r\n%b)\r\n" % (len(mail(2)), mail(2))
+    server.on("UID FETCH", edit(lambda answer: early + answer), when=batch(0))
+    assert numbers(list(inbox.fetch(UIDS))) == list(UIDS)
+
+
 def test_one_that_stays_empty(server: ScriptedServer, inbox: Connection) -> None:
     server.on("UID FETCH", reply("{tag} OK done"), when=batch(6))
     assert sorted(numbers(list(inbox.fetch(UIDS)))) == list(UIDS)
