@@ -267,7 +267,10 @@ class Finder:
         hint = os.path.join(folder, "cur", f"{base}:2,{flags}")
         if os.path.exists(hint):
             return hint
-        found = self._listing(folder).get(base)
+        # What a listing has and is there is right, though the directory changed since (we rename files, too).
+        found = self._listings[folder][1].get(base) if folder in self._listings else None
+        if found is None or not os.path.exists(found):
+            found = self._listing(folder).get(base)
         if found and not os.path.exists(found):
             # Renamed again within one tick of the clock that dates directories.
             del self._listings[folder]

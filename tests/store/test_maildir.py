@@ -471,6 +471,13 @@ class TestFinder:
             for base in bases:
                 assert finder.path(maildir, base, "T")
         assert count == 2  # cur and new, once
+        for base in bases:
+            # What is found is renamed, message by message, when flags of many have changed.
+            path = finder.path(maildir, base, "T")
+            assert path
+            os.rename(path, os.path.join(maildir, "cur", f"{base}:2,F"))
+            os.utime(os.path.join(maildir, "cur"), (count, int(base.partition("U=")[2])))
+        assert count == 2
 
     def test_a_rename_that_the_clock_of_the_disk_does_not_show(self, maildir: str, bases: list[str]) -> None:
         """Directories are dated by a clock of 4 ms or so: a listing may be old and look new."""
