@@ -7,31 +7,38 @@ an item.
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import SpawnContext
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# Seconds between two looks at what else there is to do, while waiting for answers.
+_TICK = 0.5
+
+Step = Callable[[], None]
+"""Called by who works, for each step of an item: it goes on."""
 
 
 class Crashed(Generic[Item]):
     """The worker died over this item: killed, out of memory, an extension module's fault, or out of time.
 
-    `late`: it was we who killed it, at the deadline.
+    `late`: it was we who killed it, at the deadline. `steps`: how many it had done or begun.
     """
 
-    def __init__(self, item: Item, *, late: bool = False) -> None:
+    def __init__(self, item: Item, *, late: bool = False, steps: int = 0) -> None:
         self.item = item
         self.late = late
+        self.steps = steps
 
 
 def worker_count(wanted: int) -> int:
@@ -39,83 +46,150 @@ def worker_count(wanted: int) -> int:
     return wanted or min(len(os.sched_getaffinity(0)), 4)
 
 
+class _Worker:
+    """A process, our end of its pipe, and the count of steps that both see."""
+
+    def __init__(self, context: SpawnContext, work: Callable[..., Result], stepping: bool) -> None:
+        self.pipe, theirs = context.Pipe()
+        self._count = context.RawValue("Q", 0)
+        arguments = work, theirs, self._count, stepping
+        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        self.process.start()
+        theirs.close()
+
+    @property
+    def steps(self) -> int:
+        return int(self._count.value)
+
+    def begin(self, item: object) -> None:
+        self._count.value = 0
+        try:
+            self.pipe.send(item)
+        except BrokenPipeError:
+            pass  # it died; reading from it says so
+
+    def bury(self) -> None:
+        self.pipe.close()
+        self.process.join()
+
+
+class _Task(Generic[Item]):
+    """An item under way, and when it was last seen to go on."""
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self._steps = 0
+        self._seen = time.monotonic()
+
+    def left(self, steps: int, deadline: float) -> float:
+        """Seconds until it is late, 0 when it is. Whether it went on is only looked at when it seems late."""
+        left = self._seen + deadline - time.monotonic()
+        if left > 0 or steps == self._steps:
+            return max(left, 0)
+        self._steps, self._seen = steps, time.monotonic()
+        return deadline
+
+
 class Workers(Generic[Item, Result]):
     """`count` processes running `work`, a function of a module; use as a context manager."""
 
     def __init__(self, work: Callable[[Item], Result], count: int) -> None:
-        self._work = work
-        self._context = multiprocessing.get_context("spawn")
-        self._idle: list[Connection] = []
-        self._processes: dict[Connection, SpawnProcess] = {}
-        for _ in range(count):
-            self._idle.append(self._spawn())
+        self._start(work, count, stepping=False)
 
-    def _spawn(self) -> Connection:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(self._work, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        self._processes[ours] = process
-        return ours
+    @classmethod
+    def stepping(cls, work: Callable[[Item, Step], Result], count: int) -> Workers[Item, Result]:
+        """Workers whose work takes many steps, and is given what to call for each."""
+        made = cls.__new__(cls)
+        made._start(work, count, stepping=True)
+        return made
+
+    def _start(self, work: Callable[..., Result], count: int, *, stepping: bool) -> None:
+        self._work = work
+        self._stepping = stepping
+        self._context = multiprocessing.get_context("spawn")
+        self._busy: dict[_Worker, _Task[Item]] = {}
+        self._steps = 0
+        self._idle = [self._spawn() for _ in range(count)]
+
+    def _spawn(self) -> _Worker:
+        return _Worker(self._context, self._work, self._stepping)
+
+    def steps(self) -> int:
+        """How many steps were done or begun, of all items so far."""
+        return self._steps + sum(worker.steps for worker in self._busy)
 
     def map(
-        self, items: Iterable[Item], *, deadline: float | None = None
+        self,
+        items: Iterable[Item],
+        *,
+        deadline: float | None = None,
+        idle: Callable[[], None] | None = None,
     ) -> Iterator[Result | Crashed[Item]]:
         """The results, as they come; an item that kills its worker gives Crashed, and a new worker.
 
-        So does an item without a result `deadline` seconds after it was handed over; for a worker that is
-        new, its start counts. At most one item a worker is under way, and one more is at hand, so memory is
-        bounded by `count` items and results.
+        So does an item that comes no further for `deadline` seconds; for a worker that is new, its
+        start counts. At most one item a worker is under way, and one more is at hand, so memory is
+        bounded by `count` items and results. `idle` is called twice a second, and may raise.
         """
-        busy: dict[Connection, tuple[Item, float]] = {}
         pending = iter(items)
-        at_hand = list(itertools.islice(pending, 1))
+        at_hand = list(islice(pending, 1))
 
         def feed() -> None:
             """Let no worker wait for an item to be made, nor for what is done with a result."""
             while at_hand and self._idle:
                 worker = self._idle.pop()
                 item = at_hand.pop()
-                busy[worker] = item, time.monotonic()
-                try:
-                    worker.send(item)
-                except BrokenPipeError:
-                    pass  # it died; recv below says so
-                at_hand.extend(itertools.islice(pending, 1))
+                self._busy[worker] = _Task(item)
+                worker.begin(item)
+                at_hand.extend(islice(pending, 1))
 
         feed()
-        while busy:
-            for ready in wait(list(busy), _left(busy.values(), deadline)):
-                assert isinstance(ready, Connection)
-                item, _ = busy.pop(ready)
-                result = self._answer(ready, item)
+        while self._busy:
+            for worker in self._ready(self._patience(deadline, idle is not None)):
+                answer = self._answer(worker)
                 feed()
-                yield result
-            for late in [each for each in busy if _left([busy[each]], deadline) == 0]:
-                if late.poll():
-                    continue  # it answered while others were told
-                item, _ = busy.pop(late)
-                self._processes[late].kill()
-                self._replace(late)
+                yield answer
+            for worker in self._late(deadline):
+                task = self._busy.pop(worker)
+                worker.process.kill()
+                self._replace(worker)
                 feed()
-                yield Crashed(item, late=True)
+                yield Crashed(task.item, late=True, steps=worker.steps)
+            if idle:
+                idle()
 
-    def _answer(self, worker: Connection, item: Item) -> Result | Crashed[Item]:
+    def _patience(self, deadline: float | None, idle: bool) -> float | None:
+        """How many seconds to wait for an answer; None for ever."""
+        waits = [_TICK] if idle else []
+        if deadline is not None:
+            waits += [task.left(worker.steps, deadline) for worker, task in self._busy.items()]
+        return min(waits, default=None)
+
+    def _ready(self, patience: float | None) -> list[_Worker]:
+        by_pipe = {worker.pipe: worker for worker in self._busy}
+        return [by_pipe[pipe] for pipe in wait(list(by_pipe), patience)] if by_pipe else []  # type: ignore[index]
+
+    def _late(self, deadline: float | None) -> list[_Worker]:
+        """Workers that are out of time, and did not answer while others were told."""
+        if deadline is None:
+            return []
+        late = [worker for worker, task in self._busy.items() if not task.left(worker.steps, deadline)]
+        return [worker for worker in late if not worker.pipe.poll()]
+
+    def _answer(self, worker: _Worker) -> Result | Crashed[Item]:
+        task = self._busy.pop(worker)
         try:
-            result: Result = worker.recv()
+            result: Result = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
             self._replace(worker)
-            return Crashed(item)
+            return Crashed(task.item, steps=worker.steps)
+        self._steps += worker.steps
         self._idle.append(worker)
         return result
 
-    def _replace(self, worker: Connection) -> None:
-        self._bury(worker)
+    def _replace(self, worker: _Worker) -> None:
+        worker.bury()
         self._idle.append(self._spawn())
-
-    def _bury(self, worker: Connection) -> None:
-        worker.close()
-        self._processes.pop(worker).join()
 
     def __enter__(self) -> Workers[Item, Result]:
         return self
@@ -123,32 +197,30 @@ class Workers(Generic[Item, Result]):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker, process in self._processes.items():
-            worker.close()
+        workers = [*self._idle, *self._busy]
+        for worker in workers:
+            worker.pipe.close()
             if kind is not None:
-                process.kill()
-        for process in self._processes.values():
-            process.join()
-        self._processes.clear()
+                worker.process.kill()
+        for worker in workers:
+            worker.process.join()
+        self._idle, self._busy = [], {}
 
 
-def _left(busy: Iterable[tuple[object, float]], deadline: float | None) -> float | None:
-    """Seconds until the first of the items under way is late, 0 when it is; None for ever."""
-    if deadline is None:
-        return None
-    return max(min(begun for _, begun in busy) + deadline - time.monotonic(), 0)
-
-
-def _serve(work: Callable[[Item], Result], pipe: Connection) -> None:
+def _serve(work: Callable[..., Result], pipe: Connection, count: Any, stepping: bool) -> None:
     # Ctrl-C reaches the whole process group; when to stop is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def step() -> None:
+        count.value += 1
+
     while True:
         try:
             item = pipe.recv()
         except (EOFError, ConnectionResetError):
             return
-        result = work(item)
+        result = work(item, step) if stepping else work(item)
         try:
             pipe.send(result)
         except (BrokenPipeError, ConnectionResetError):

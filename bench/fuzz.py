@@ -23,10 +23,12 @@ from hypothesis import strategies as st
 from archiver.errors import QueryError
 from archiver.message import attachment_bytes, parse
 from archiver.search import places
-from archiver.search.index import document, prepare
+from archiver.search.analysis import terms
+from archiver.search.index import document, texts
 from archiver.search.query import parse as parse_query
 from archiver.search.snippet import snippet, wanted
 from archiver.search.tree import And, Node, Not, Or, SamePlace
+from archiver.search.whoosh.gather import Gathered
 
 SAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "tests/samples").glob("*.eml"))]
 Check = Callable[[Any], None]
@@ -139,8 +141,10 @@ def read_mail(raw: bytes) -> None:
     json.dumps(msgspec.to_builtins(message), ensure_ascii=False).encode()
     for each in message.attachments[:20]:
         assert len(attachment_bytes(raw, each.part)) == each.size, "an attachment is as long as is said"
-    ready = prepare(document(b"k" * 32, 0, len(raw), message), "english")
-    assert all(term for terms in ready.terms.values() for term in terms), "a term is never empty"
+    made = document(b"k" * 32, 0, len(raw), message)
+    for values in texts(made).values():
+        assert all(term for value in values for term in terms(value)), "a term is never empty"
+    Gathered("english").add(made)
     snippet(message.text[:SHOWN], wanted(parse_query("a OR 京", now=NOW), "body"), 80)
 
 

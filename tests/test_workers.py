@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from archiver.workers import Crashed, Workers, worker_count
+from archiver.workers import Crashed, Step, Workers, worker_count
 
 Task = tuple[str, Any]
 Pool = Workers[Task, Any]
@@ -42,6 +42,26 @@ def act(task: Task) -> Any:
         case "kill", number:
             os.kill(os.getpid(), number)
     return None
+
+
+def walk(task: Task, step: Step) -> Any:
+    match task:
+        case "steps", count:
+            for _ in range(count):
+                step()
+                time.sleep(0.3)
+            return count
+        case "stuck", count:
+            for _ in range(count):
+                step()
+            time.sleep(600)
+
+
+@pytest.fixture(scope="module")
+def walkers() -> Iterator[Pool]:
+    with Workers.stepping(walk, 2) as workers:
+        list(workers.map([("steps", 0)] * 4))
+        yield workers
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +152,31 @@ def test_a_slow_reader_makes_no_item_late(pool: Pool) -> None:
     assert next(answers) == 4
     time.sleep(0.8)
     assert list(answers) == [0.1]
+
+
+def test_an_item_that_goes_on_is_not_late(walkers: Pool) -> None:
+    answers = list(walkers.map([("steps", 5), ("stuck", 3)], deadline=0.6))
+    assert finished(answers) == [5]
+    (crashed,) = [answer for answer in answers if isinstance(answer, Crashed)]
+    assert (crashed.item, crashed.late, crashed.steps) == (("stuck", 3), True, 3)
+
+
+def test_what_is_under_way_is_told_between_the_answers(walkers: Pool) -> None:
+    before = walkers.steps()
+    seen: list[int] = []
+    assert list(walkers.map([("steps", 5)], idle=lambda: seen.append(walkers.steps() - before))) == [5]
+    assert 0 < seen[0] < seen[1] < seen[-1] == 5
+    assert walkers.steps() == before + 5
+
+
+def test_who_waits_can_give_up(pool: Pool) -> None:
+    def give_up() -> None:
+        raise ZeroDivisionError
+
+    begun = time.monotonic()
+    with pytest.raises(ZeroDivisionError), Workers(act, 1) as workers:
+        list(workers.map([("sleep", 60)], idle=give_up))
+    assert time.monotonic() - begun < 30
 
 
 def test_a_worker_that_dies_is_not_late(pool: Pool) -> None:

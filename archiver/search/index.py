@@ -6,8 +6,9 @@ changes; where the message is and its flags are asked from the ledger at query t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from archiver.message import Address, Message
 
 Order = Literal["newest", "oldest", "relevance"]
+Lock = Callable[[], AbstractContextManager[None]]
 BODY_LIMIT = 4_000_000
 """Characters of a body that are searched; what follows them is not."""
 
@@ -25,12 +27,58 @@ DISPLAY_LIMIT = 300
 """Characters of subject and sender that a hit carries."""
 
 
+class Bulk(msgspec.Struct, frozen=True):
+    """How far much mail at once has come, which is taken newest first, not in the order of the changes.
+
+    Of the documents that changed up to `upto`, those whose (INTERNALDATE, number in the ledger) is at least
+    (`received`, `document`) are in the index; `done` counts what was gone through.
+    """
+
+    upto: int
+    received: int
+    document: int
+    done: int
+
+
 class IndexState(msgspec.Struct, frozen=True):
-    """How far an index is: which ledger it was fed from, its last change in it, how words are stemmed."""
+    """How far an index is: which ledger it was fed from, its last change in it, how words are stemmed.
+
+    `bulk`: what else of that ledger is in it.
+    """
 
     ledger: str
     change: int
     stemming: str = "off"
+    bulk: Bulk | None = None
+
+    @property
+    def seen(self) -> int:
+        """Changes after this one were not looked at."""
+        return self.bulk.upto if self.bulk else self.change
+
+
+class Portion(msgspec.Struct, frozen=True):
+    """Documents that were written by some process and belong to no index yet; `about` is the engine's."""
+
+    documents: int
+    about: bytes
+
+
+class Draft(Protocol):
+    """Documents gathered in the memory of one process, to become a portion; their keys differ."""
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes it takes, also while it is written."""
+
+    def add(self, document: Document) -> None:
+        """Analyse a document and gather it."""
+
+    def __len__(self) -> int:
+        """How many documents there are."""
+
+    def write(self) -> Portion:
+        """Write what was gathered, one document at least, durably. Afterwards the draft is of no more use."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -51,23 +99,6 @@ class Document(msgspec.Struct, frozen=True):
     has_attachment: bool = False
     is_encrypted: bool = False
     is_signed: bool = False
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """A document analysed: all that an engine writes. Made in any process, pickled to the writer.
-
-    `terms` maps each content field to its terms and their packed positions (positions.py),
-    `lengths` to how many terms it has; `has` are the document's facts.
-    """
-
-    key: bytes
-    date: int
-    size: int
-    subject: str
-    sender: str
-    has: tuple[str, ...]
-    terms: Mapping[str, Mapping[str, bytes]]
-    lengths: Mapping[str, int]
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -119,11 +150,26 @@ class Index(Protocol):
     def state(self) -> IndexState | None:
         """The state of the last commit; None when there is no index yet."""
 
-    def apply(self, documents: Iterable[Prepared], removed: Iterable[bytes], state: IndexState) -> None:
+    def apply(self, documents: Iterable[Document], removed: Iterable[bytes], state: IndexState) -> None:
         """Remove and add (replacing by key), and record the state: one commit, durable, all or nothing.
 
-        Memory grows with `documents`: many are given in several calls. A key given twice is added
-        once, as it came last; one both removed and given is added.
+        The words of the documents are stemmed as the state says. Memory grows with `documents`: many are
+        given in several calls. A key given twice is added once, as it came last; one both removed and given
+        is added.
+        """
+
+    def drafting(self) -> AbstractContextManager[str]:
+        """A place for drafts, which `open_draft` takes in any process; portions not adopted in it are lost.
+
+        Needs no lock.
+        """
+
+    def adopt(
+        self, portions: Iterable[Portion], state: IndexState, outdated: AbstractSet[bytes] = frozenset()
+    ) -> None:
+        """Make portions a part of the index, replacing by key: one commit, as `apply`.
+
+        What they have of the `outdated` keys is left out.
         """
 
     def search(
@@ -147,10 +193,11 @@ class Index(Protocol):
     def hit(self, key: bytes) -> Hit | None:
         """What a hit on this document would show; None when it is not in the index."""
 
-    def maintain(self) -> bool:
-        """One bounded step of tidying up; True when another is worth taking.
+    def maintain(self, lock: Lock = nullcontext, idle: Callable[[], None] = lambda: None) -> bool:
+        """One step of tidying up; True when another is worth taking.
 
-        Changes no answer. Blocks other writers, not readers.
+        Changes no answer. Only at its end others may not write; `lock` is held then. `idle` is called
+        now and then, and may raise to give the step up. False when somebody else is tidying up.
         """
 
     def note_numbers(self, places: Places) -> None:
@@ -173,6 +220,13 @@ def open_index(path: str) -> Index:
     return WhooshIndex(path)
 
 
+def open_draft(place: str, stemming: str = "off") -> Draft:
+    """A new draft in a place that `Index.drafting` gave, its words stemmed as those of the index are."""
+    from archiver.search.whoosh.write import WhooshDraft
+
+    return WhooshDraft(place, stemming)
+
+
 def document(key: bytes, received: int, size: int, message: Message) -> Document:
     """A message as a document; `received` is its INTERNALDATE, `size` its bytes on the wire."""
     from archiver.message import document_date
@@ -193,12 +247,9 @@ def document(key: bytes, received: int, size: int, message: Message) -> Document
     )
 
 
-def prepare(document: Document, stemming: str = "off") -> Prepared:
-    """Analyse a document; needs no index."""
-    from archiver.search.analysis import positions
-    from archiver.search.fields import STEMMED
-
-    values = {
+def texts(document: Document) -> dict[str, tuple[str, ...]]:
+    """What each content field searches."""
+    return {
         "from": document.from_,
         "to": document.to,
         "cc": document.cc,
@@ -206,28 +257,26 @@ def prepare(document: Document, stemming: str = "off") -> Prepared:
         "body": (document.body[:BODY_LIMIT],),
         "filename": document.filenames,
     }
-    analysed = {
-        field: positions(texts, stemming if field in STEMMED else "off") for field, texts in values.items()
+
+
+def shown(document: Document) -> dict[str, str]:
+    """What is kept of a document to show it by."""
+    kept = {
+        "subject": document.subject[:DISPLAY_LIMIT],
+        "from": ", ".join(document.from_)[:DISPLAY_LIMIT],
     }
-    return Prepared(
-        key=document.key,
-        date=document.date,
-        size=document.size,
-        subject=document.subject[:DISPLAY_LIMIT],
-        sender=", ".join(document.from_)[:DISPLAY_LIMIT],
-        has=_facts(document),
-        terms={field: terms for field, (terms, _) in analysed.items() if terms},
-        lengths={field: count for field, (_, count) in analysed.items() if count},
-    )
+    found = " ".join(facts(document))
+    return {**kept, "has": found} if found else kept
 
 
-def _facts(document: Document) -> tuple[str, ...]:
-    facts = {
+def facts(document: Document) -> tuple[str, ...]:
+    """What holds for a document, as words of the field `has`."""
+    known = {
         "attachment": document.has_attachment,
         "encrypted": document.is_encrypted,
         "signed": document.is_signed,
     }
-    return tuple(fact for fact, holds in facts.items() if holds)
+    return tuple(fact for fact, holds in known.items() if holds)
 
 
 def _addresses(addresses: Iterable[Address]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import itertools
 import os
 import re
 import sqlite3
@@ -39,6 +40,7 @@ from archiver.store.records import (
     Folder,
     NewPlace,
     Place,
+    Queued,
     Spot,
     State,
     Stored,
@@ -523,9 +525,17 @@ class Ledger:
             self.add_places(msgspec.structs.replace(folder, epoch=epoch), numbered)
 
     def forget_places(self, ids: Iterable[int]) -> None:
-        """Drop places whose files are gone, so that the next pull fetches them again; documents stay."""
+        """Drop places whose files are gone, so that the next pull fetches them again; documents stay.
+
+        The index hears of those that have another place: their oldest one may be another now.
+        """
         with self.transaction():
             for place in ids:
+                self._db.execute(
+                    "INSERT INTO change (document) SELECT document FROM place WHERE id = ?1 AND EXISTS"
+                    " (SELECT 1 FROM place o WHERE o.document = place.document AND o.id <> ?1)",
+                    (place,),
+                )
                 self._db.execute(
                     "UPDATE folder SET uidnext = NULL WHERE id = (SELECT folder FROM place WHERE id = ?)",
                     (place,),
@@ -668,15 +678,54 @@ class Ledger:
     def last_change(self) -> int:
         return self._number("SELECT coalesce(max(number), 0) FROM change")
 
-    def changes(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """(number, key) of documents to look at, in order."""
+    def queue(self, after: int, upto: int, below: tuple[int, int]) -> int:
+        """Line up the documents with a change in (after, upto], newest first; how many there are.
+
+        Their order is that of (INTERNALDATE of the oldest place, 0 without one; number), and only those less
+        than `below` are taken. `queued` reads the line, which is this connection's alone.
+        """
+        with self.transaction():
+            self._db.execute(
+                "CREATE TEMP TABLE IF NOT EXISTS queue"
+                " (n INTEGER PRIMARY KEY, document INTEGER NOT NULL, received INTEGER NOT NULL)"
+            )
+            self._db.execute("DELETE FROM queue")
+            return self._db.execute(
+                "INSERT INTO queue (document, received)"
+                " SELECT c.document, coalesce(min(p.received), 0) AS oldest"
+                " FROM (SELECT DISTINCT document FROM change WHERE number > ? AND number <= ?) c"
+                " LEFT JOIN place p ON p.document = c.document"
+                " GROUP BY c.document HAVING (oldest, c.document) < (?, ?)"
+                " ORDER BY oldest DESC, c.document DESC",
+                (after, upto, *below),
+            ).rowcount
+
+    def queued(self, first: int, count: int) -> list[Queued]:
+        """So many documents of the line, from the first-th on, which is numbered 0."""
+        return self._queued("(SELECT n, document FROM queue WHERE n > ?1 AND n <= ?1 + ?2)", first, count)
+
+    def changed(self, after: int, upto: int) -> list[Queued]:
+        """The documents with a change in (after, upto]; for a few of them."""
+        changed = "SELECT DISTINCT document AS n, document FROM change WHERE number > ? AND number <= ?"
+        return self._queued(f"({changed})", after, upto)
+
+    def _queued(self, documents: str, *values: int) -> list[Queued]:
+        """The documents of a table (n, document), in the order of n."""
         rows = self._rows(
-            "SELECT c.number, d.key FROM change c JOIN document d ON d.id = c.document"
-            " WHERE c.number > ? ORDER BY c.number LIMIT ?",
-            after,
-            limit,
+            "SELECT q.n, d.id, d.key, d.size, f.path, p.file, p.flags, p.received"
+            f" FROM {documents} q JOIN document d ON d.id = q.document"
+            " LEFT JOIN place p ON p.document = q.document LEFT JOIN folder f ON f.id = p.folder"
+            " ORDER BY q.n, p.gone, p.id",
+            *values,
         )
-        return [(number, key) for number, key in rows]
+        found = []
+        for _, group in itertools.groupby(rows, key=lambda row: row[0]):
+            places = list(group)
+            _, document, key, size = places[0][:4]
+            there = [place for place in places if place[4] is not None]
+            received = min((place[7] for place in there), default=0)
+            found.append(Queued(document, received, key, size, tuple(place[4:7] for place in there)))
+        return found
 
     def touch(self, keys: Iterable[bytes]) -> None:
         """Ask the index to look at these documents again."""

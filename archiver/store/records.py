@@ -142,6 +142,19 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     size: int
 
 
+class Queued(msgspec.Struct, frozen=True):
+    """A document that waits for the index: its number, INTERNALDATE of its oldest place, key, size.
+
+    `places` has the folder (below the mail root), file and flags of each, those on the server first.
+    """
+
+    document: int
+    received: int
+    key: bytes
+    size: int
+    places: tuple[tuple[str, str, str], ...]
+
+
 class Failure(msgspec.Struct, frozen=True):
     """A UID that could not be stored, why, how often it was tried, and when it is due again (Unix time)."""
 

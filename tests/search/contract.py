@@ -5,15 +5,26 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from archiver.errors import QueryError
-from archiver.search.index import Document, Index, IndexState, Order, Prepared, Total, prepare
+from archiver.search.index import (
+    Bulk,
+    Document,
+    Index,
+    IndexState,
+    Order,
+    Portion,
+    Total,
+    open_draft,
+)
 from archiver.search.query import parse
 from archiver.search.tree import Node
 from tests.search import plain
@@ -166,8 +177,8 @@ class IndexContract:
     @staticmethod
     def fill(index: Index) -> None:
         """Let the index hold `samples()`, in several commits, some replaced, some removed and back."""
-        documents = [prepare(document) for document in samples()]
-        stale = [prepare(sample(number, random.Random(-number))) for number in range(0, 300, 7)]
+        documents = list(samples())
+        stale = [sample(number, random.Random(-number)) for number in range(0, 300, 7)]
         index.apply(documents[:90] + stale, (), IndexState("L", 1))
         index.apply(documents[80:200], [key(number) for number in range(20)], IndexState("L", 2))
         index.apply(documents[200:], [key(9999)], IndexState("L", 3))
@@ -236,7 +247,7 @@ class IndexContract:
         document = Document(
             key(1), 123, 1 << 33, "Sübject", ("Ä <a@example.org>", "b@example.org"), has_attachment=True
         )
-        index.apply([prepare(document)], (), IndexState("L", 1))
+        index.apply([document], (), IndexState("L", 1))
         (hit,) = index.search(parse("subject:subject", now=NOW), no_places).hits
         assert (hit.key, hit.date, hit.size, hit.has_attachment) == (key(1), 123, 1 << 33, True)
         assert (hit.subject, hit.sender) == ("Sübject", "Ä <a@example.org>, b@example.org")
@@ -244,9 +255,7 @@ class IndexContract:
         assert index.hit(key(2)) is None
 
     def test_an_empty_document_and_dates_before_1970(self, index: Index) -> None:
-        index.apply(
-            [prepare(Document(key(1), -5, 0)), prepare(Document(key(2), 0, 0))], (), IndexState("L", 1)
-        )
+        index.apply([Document(key(1), -5, 0), Document(key(2), 0, 0)], (), IndexState("L", 1))
         assert _keys(index, "-absent") == [key(2), key(1)]
         assert _keys(index, "before:1970") == [key(1)]
 
@@ -305,7 +314,7 @@ class IndexContract:
         documents = samples()[:60]
         for start in range(0, 60, 3):
             given_up = [key(number - 30) for number in range(start, start + 3)]
-            index.apply(map(prepare, documents[start : start + 3]), given_up, IndexState("L", start))
+            index.apply(documents[start : start + 3], given_up, IndexState("L", start))
         asked = [
             "alpha",
             '"alpha beta"',
@@ -331,6 +340,88 @@ class IndexContract:
             expected = plain.found(parse(text, now=NOW), documents[30:], _nowhere)
             assert _keys(index, text) == [document.key for document in expected]
 
+    def test_what_changes_while_tidying_up_is_kept(self, path: str, index: Index) -> None:
+        """The lock is taken only at the end; by then somebody has removed, replaced and added documents."""
+        for number in range(8):
+            index.apply(samples()[5 * number : 5 * number + 5], (), IndexState("L", number))
+        other = self.open(path)
+        held: list[int] = []
+
+        @contextmanager
+        def lock() -> Iterator[None]:
+            if not held:
+                changed = replace(samples()[7], body="altered")
+                other.apply([changed, *samples()[40:42]], [key(3), key(39)], IndexState("L", 100))
+            held.append(index.count())
+            yield
+
+        while index.maintain(lock):
+            pass
+        assert held
+        assert index.state() == IndexState("L", 100)
+        assert index.keys() == {key(n) for n in range(42)} - {key(3), key(39)}
+        assert index.count() == 40
+        assert _keys(index, "body:altered") == [key(7)]
+        other.close()
+
+    def test_two_tidy_up_at_once(self, path: str, index: Index) -> None:
+        for number in range(8):
+            index.apply(samples()[5 * number : 5 * number + 5], (), IndexState("L", number))
+        other = self.open(path)
+        answers: list[bool] = []
+
+        @contextmanager
+        def lock() -> Iterator[None]:
+            answers.append(other.maintain())
+            yield
+
+        assert index.maintain(lock) is True
+        assert answers == [False]
+        assert index.maintain() is False
+        assert other.keys() == {key(n) for n in range(40)}
+        other.close()
+
+    def test_emptied_while_tidying_up(self, path: str, index: Index) -> None:
+        for number in range(8):
+            index.apply(samples()[5 * number : 5 * number + 5], (), IndexState("L", number))
+        other = self.open(path)
+
+        @contextmanager
+        def lock() -> Iterator[None]:
+            other.clear()
+            yield
+
+        assert index.maintain(lock) is False
+        assert (index.state(), index.keys()) == (None, set())
+        other.close()
+
+    def test_adopts_what_any_process_wrote(self, index: Index) -> None:
+        index.apply(samples()[:20], (), IndexState("L", 1))
+        with index.drafting() as place:
+            portions = [_portion(place, samples()[10:30]), _portion(place, samples()[30:50])]
+            bulk = Bulk(9, 1_700_000_000, 5, 40)
+            index.adopt(portions, IndexState("L", 1, bulk=bulk), {key(12), key(33), key(99)})
+        assert index.state() == IndexState("L", 1, bulk=bulk)
+        assert index.keys() == {key(n) for n in range(50)} - {key(33)}
+        assert index.count() == 49
+        expected = plain.found(parse("alpha", now=NOW), [*samples()[:33], *samples()[34:50]], _nowhere)
+        assert _keys(index, "alpha") == [document.key for document in expected]
+
+    def test_adopting_nothing_moves_the_state(self, index: Index) -> None:
+        with index.drafting() as place:
+            index.adopt([], IndexState("L", 3))
+            portion = _portion(place, samples()[:3])
+            index.adopt([portion], IndexState("L", 4), {key(0), key(1), key(2)})
+        assert (index.state(), index.keys()) == (IndexState("L", 4), set())
+
+    def test_a_draft_that_is_not_adopted_is_lost(self, index: Index) -> None:
+        with index.drafting() as place:
+            _portion(place, samples()[:3])
+        assert (index.state(), index.keys()) == (None, set())
+        index.apply(samples()[5:6], (), IndexState("L", 1))
+        index.verify()
+        assert index.keys() == {key(5)}
+
     def test_cleared(self, index: Index) -> None:
         index.apply([_document(1, "word")], (), IndexState("L", 1))
         index.clear()
@@ -347,7 +438,7 @@ class IndexContract:
     def test_failing_documents_leave_the_old_state(self, index: Index) -> None:
         index.apply([_document(1, "word")], (), IndexState("L", 1))
 
-        def failing() -> Iterator[Prepared]:
+        def failing() -> Iterator[Document]:
             yield _document(2, "word")
             raise QueryError("stop", "", 0)
 
@@ -362,8 +453,19 @@ class IndexContract:
         index.verify()
 
 
-def _document(number: int, body: str) -> Prepared:
-    return prepare(Document(key(number), 1_700_000_000, 10, body=body))
+def _portion(place: str, documents: Sequence[Document]) -> Portion:
+    draft = open_draft(place)
+    held = draft.memory
+    for document in documents:
+        draft.add(document)
+    assert (len(draft), draft.memory > held) == (len(documents), True)
+    portion = draft.write()
+    assert portion.documents == len(documents)
+    return portion
+
+
+def _document(number: int, body: str) -> Document:
+    return Document(key(number), 1_700_000_000, 10, body=body)
 
 
 def _keys(index: Index, text: str, order: Order = "newest") -> list[bytes]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.search.analysis import TERM_LIMIT, fold, positions, query_terms, terms
-from archiver.search.positions import count, pack, unpack
+from archiver.search.analysis import TERM_LIMIT, fold, query_terms, terms
+from archiver.search.positions import pack, unpack
 from archiver.search.snippet import Wanted, snippet
 
 TABLE = {
@@ -95,29 +95,9 @@ def test_query_terms(text: str, star: bool, expected: tuple[tuple[str, ...], str
     assert query_terms(text, star=star) == expected
 
 
-def test_positions_keep_values_apart() -> None:
-    found, total = positions(["a b a", "b c"])
-    assert {term: unpack(packed) for term, packed in found.items()} == {"a": [0, 2], "b": [1, 4], "c": [5]}
-    assert total == 5
-
-
-def test_the_number_of_a_version_stands_where_the_version_does() -> None:
-    found, total = positions(["v2 2 vi2 v", "v10.v2"])
-    assert {term: unpack(packed) for term, packed in found.items()} == {
-        "v2": [0, 6],
-        "2": [0, 1, 6],
-        "vi2": [2],
-        "v": [3],
-        "v10": [5],
-        "10": [5],
-    }
-    assert total == 6
-
-
 @given(st.lists(st.integers(0, 1 << 24), min_size=1, unique=True).map(sorted))
 def test_positions_are_packed_without_loss(listed: list[int]) -> None:
     assert unpack(pack(listed)) == listed
-    assert count(pack(listed)) == len(listed)
 
 
 MARKS = [

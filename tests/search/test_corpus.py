@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from archiver.message import parse as parse_message
-from archiver.search.index import Document, Index, IndexState, document, open_index, prepare
+from archiver.search.index import Document, Index, IndexState, document, open_index
 from archiver.search.query import parse
 from archiver.search.snippet import snippet, wanted
 from bench import languages
@@ -68,7 +68,7 @@ def test_every_message_is_found_by_its_own_words(name: str, tmp_path: Path) -> N
         for raw in messages(name)
     ]
     index = open_index(str(tmp_path / "index"))
-    index.apply(map(prepare, documents), (), IndexState("L", 1))
+    index.apply(documents, (), IndexState("L", 1))
     assert index.keys() == {each.key for each in documents}
     asked = sum(own_words(text) is not None for each in documents for text in (each.subject, each.body))
     assert asked > len(documents)

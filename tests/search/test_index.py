@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from archiver.message import parse
-from archiver.search.index import Document, Index, IndexState, document, open_index, prepare
+from archiver.search.index import Document, Index, IndexState, document, facts, open_index, shown, texts
 from archiver.search.query import parse as parse_query
 from tests.search.contract import no_places
 
@@ -29,10 +29,22 @@ def test_a_message_as_a_document() -> None:
     assert (made.is_encrypted, made.is_signed) == (False, True)
 
 
-def test_what_is_analysed() -> None:
-    ready = prepare(document(b"k" * 32, 1_800_000_000, 500, parse(RAW)))
-    assert set(ready.terms["to"]) == {"ben", "cleo", "dan", "example", "org"}
-    assert (ready.lengths["to"], ready.has) == (10, ("attachment", "signed"))
+def test_what_is_searched_and_shown_of_it() -> None:
+    made = document(b"k" * 32, 1_800_000_000, 500, parse(RAW))
+    assert texts(made) == {
+        "from": made.from_,
+        "to": made.to,
+        "cc": made.cc,
+        "subject": ("Plan",),
+        "body": ("The text.",),
+        "filename": ("plan.pdf",),
+    }
+    assert facts(made) == ("attachment", "signed")
+    assert shown(made) == {
+        "subject": "Plan",
+        "from": "Ana Example <ana@example.org>",
+        "has": "attachment signed",
+    }
 
 
 # A text, queries that find it, and some that must not.
@@ -74,7 +86,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
         Document(bytes([number]) * 32, number, 1, body=f"Before {text} after.")
         for number, text in enumerate(WRITTEN)
     ]
-    made.apply(map(prepare, documents), (), IndexState("L", 1))
+    made.apply(documents, (), IndexState("L", 1))
     return made
 
 

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.config.structs import Stemming
-from archiver.search.analysis import positions, stem_alternatives, stems, terms
-from archiver.search.index import Document, Index, IndexState, open_index, prepare
-from archiver.search.positions import unpack
+from archiver.search.analysis import stem_alternatives, stems, terms
+from archiver.search.index import Document, Index, IndexState, open_index
 from archiver.search.query import parse
 from archiver.search.snippet import snippet, wanted
 from archiver.search.stemming import CODES
@@ -53,18 +52,6 @@ def test_each_term_has_a_stem(language: str, text: str) -> None:
     assert len(found) == len(listed) and all(found)
 
 
-def test_the_stem_stands_where_the_word_does() -> None:
-    found, count = positions(["two connections", "connect connected"], "english")
-    assert {term: unpack(packed) for term, packed in found.items()} == {
-        "two": [0],
-        "connections": [1],
-        "=en:connect": [1, 4],
-        "connect": [3],
-        "connected": [4],
-    }
-    assert count == 4
-
-
 def test_what_a_query_asks_for() -> None:
     def tree(text: str) -> object:
         return parse(text, now=NOW, stemming="english")
@@ -88,7 +75,7 @@ def filled(folder: Path, stemming: str) -> Index:
         Document(bytes([number]) * 32, number, 10, body=text, from_=("Invoices <i@example.org>",))
         for number, text in enumerate(texts)
     ]
-    index.apply([prepare(each, stemming) for each in documents], (), IndexState("L", 1, stemming))
+    index.apply(documents, (), IndexState("L", 1, stemming))
     return index
 
 

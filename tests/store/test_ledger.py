@@ -27,8 +27,10 @@ from archiver.store import records
 from archiver.store.layout import ledger_path
 from archiver.store.ledger import Ledger, glob_folder, has_label
 from archiver.store.maildir import key_of
-from archiver.store.records import VERSION, AccountRow, Content, Folder, NewPlace
+from archiver.store.records import VERSION, AccountRow, Content, Folder, NewPlace, Queued
 from tests.store.conftest import fast_directory
+
+TOP = (1 << 62, 0)
 
 
 def key(number: int) -> bytes:
@@ -66,7 +68,7 @@ def settle(ledger: Ledger, of: Folder, cursor: int = 1) -> None:
 
 
 def changed(ledger: Ledger, after: int = 0) -> list[bytes]:
-    return [each for _, each in ledger.changes(after, 100)]
+    return [each.key for each in ledger.changed(after, 1 << 40)]
 
 
 class TestFile:
@@ -615,13 +617,56 @@ class TestFailures:
 
 
 class TestChanges:
-    def test_numbered_in_order_and_read_in_pages(self, ledger: Ledger, inbox: Folder) -> None:
+    def test_numbered_in_order(self, ledger: Ledger, inbox: Folder) -> None:
         ledger.add_places(inbox, [place(uid, uid) for uid in range(1, 6)])
-        assert ledger.changes(0, 2) == [(1, key(1)), (2, key(2))]
-        assert ledger.changes(2, 100) == [(3, key(3)), (4, key(4)), (5, key(5))]
-        assert ledger.last_change() == 5 and ledger.changes(5, 100) == []
-        ledger.touch([key(2), key(99)])
-        assert ledger.changes(5, 100) == [(6, key(2))]
+        assert [each.key for each in ledger.changed(0, 2)] == [key(1), key(2)]
+        assert [each.key for each in ledger.changed(2, 100)] == [key(3), key(4), key(5)]
+        assert ledger.last_change() == 5 and ledger.changed(5, 100) == []
+        ledger.touch([key(2), key(99), key(2)])
+        assert ledger.last_change() == 7
+        assert [each.key for each in ledger.changed(4, 7)] == [key(2), key(5)]
+
+    def test_what_is_needed_to_index_it(self, ledger: Ledger, inbox: Folder) -> None:
+        other = folder(ledger, "Other")
+        ledger.add_places(inbox, [place(1, 1, received=500, flags="S"), place(2, 2)])
+        ledger.add_places(other, [place(8, 1, received=300)])
+        ledger.set_gone(inbox, [1], now=9)
+        ledger.forget_places([ledger.places(inbox, [2])[0].id])
+        expected = [
+            Queued(1, 300, key(1), 101, (("work/Other", "300.1.U=8", ""), ("work/INBOX", "500.1.U=1", "S"))),
+            Queued(2, 0, key(2), 102, ()),
+        ]
+        assert ledger.changed(0, 100) == expected
+        assert ledger.queue(0, 100, TOP) == 2
+        assert ledger.queued(0, 10) == expected
+
+    def test_lined_up_newest_first(self, ledger: Ledger, inbox: Folder) -> None:
+        dates = [500, 900, 100, 900, 700, 300]
+        ledger.add_places(inbox, [place(n, n, received=date) for n, date in enumerate(dates, 1)])
+        ledger.touch([key(3)])
+        assert ledger.queue(0, 7, TOP) == 6
+        line = ledger.queued(0, 10)
+        assert [each.document for each in line] == [4, 2, 5, 1, 6, 3]
+        assert [each.document for each in ledger.queued(2, 3)] == [5, 1, 6]
+        for at, each in enumerate(line, 1):
+            assert ledger.queue(0, 7, (each.received, each.document)) == 6 - at
+            assert ledger.queued(0, 10) == line[at:]
+        assert ledger.queue(2, 5, TOP) == 3
+        assert [each.document for each in ledger.queued(0, 10)] == [4, 5, 3]
+
+    def test_a_line_is_its_owners_alone(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.add_places(inbox, [place(n, n, received=n) for n in range(1, 4)])
+        with Ledger(ledger.root) as other:
+            assert (ledger.queue(0, 3, TOP), other.queue(2, 3, TOP)) == (3, 1)
+            assert len(ledger.queued(0, 10)) == 3
+
+    def test_forgetting_one_of_several_places_is_one(self, ledger: Ledger, inbox: Folder) -> None:
+        """It may have been the oldest, and a bulk goes by the dates of the oldest."""
+        ledger.add_places(inbox, [place(1, 1, received=300), place(2, 1, received=500), place(3, 2)])
+        ledger.forget_places([ledger.places(inbox, [3])[0].id])
+        assert changed(ledger, 2) == []
+        ledger.forget_places([ledger.places(inbox, [1])[0].id])
+        assert changed(ledger, 2) == [key(1)]
 
     def test_a_second_place_is_none_unless_it_is_older(self, ledger: Ledger, inbox: Folder) -> None:
         """A document without a Date has the date of its oldest place; else the rebuilt index would differ."""

@@ -5,11 +5,18 @@ Whoosh opens, searches and optimises it. Beside it lie our own records (record.p
 is and what its files must be.
 
     record      <-> archiver-<generation>.json, the privacy of the directory
-    storage     files made private, synced, and committed in the order that survives a kill
+    storage     what must be on the disk before it is known
+    parts       the parts of a segment file, through a memory map
     postings    <-> the bytes of a posting list
-    segment     reads one segment through a memory map, without importing Whoosh (start-up time)
-    build       writes one segment from prepared documents
-    merge       several segments to one
+    segment     reads one segment, without importing Whoosh (start-up time)
+    table       writes a term table
+    build       writes a segment from columns and lists
+    gather      documents in memory -> columns and lists
+    merge       several segments -> columns and lists
+    toc         what stock Whoosh sees: the one importer of it
+    sweep       what belongs to no commit: drafts, and what killed writers left
+    commit      the order of a commit that survives a kill
+    write       what changes an index
     lists       posting lists, read where a query needs them
     numbers     <-> the ledger's numbers of a segment's documents, noted beside it
     evaluate    query tree -> documents of a segment, window by window

@@ -1,194 +1,173 @@
-"""Writes one stock segment from prepared documents.
+"""Writes a segment as Whoosh's own writer makes one, without its code.
 
-The schema holds stock classes only, so that unmodified Whoosh opens the index. Its analyzer is there for
-programs that search the index with Whoosh's own parser: we write terms that are analysed already.
-Documents, stored values and columns go through Whoosh's codec; posting lists are encoded by
-postings.py, from dictionaries of the batch instead of Whoosh's pool of sorted tuples, which is
-what most of the time of its own writer goes to.
+A segment is one file, a compound of parts: posting lists, term table, and a column for everything that is
+kept of each document. `write` puts it together from columns and lists, whoever has them: documents
+gathered in memory (gather.py), or other segments (merge.py).
 """
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from operator import attrgetter
-from typing import Any, TypeAlias
+import pickle
+import secrets
+import shutil
+import string
+import struct
+import tempfile
+import zlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import IO, TypeAlias
 
-from whoosh import columns, fields
-from whoosh.analysis import LowercaseFilter, RegexTokenizer
-from whoosh.codec.whoosh3 import W3Codec, W3Segment
-from whoosh.filedb.filetables import HashWriter, OrderedHashWriter
-from whoosh.filedb.structfile import StructFile
-from whoosh.util.numeric import length_to_byte
-from whoosh.util.numlists import GrowableArray
+import msgspec
 
-from archiver.search.fields import CONTENT
-from archiver.search.index import Prepared
-from archiver.search.positions import count
-from archiver.search.whoosh.postings import encode
+from archiver.search.whoosh.postings import ListWriter, Postings
 from archiver.search.whoosh.record import SegmentRecord, file_hash
-from archiver.search.whoosh.segment import KEY_SIZE
-from archiver.search.whoosh.storage import PrivateStorage, sync
+from archiver.search.whoosh.segment import LENGTHS
+from archiver.search.whoosh.storage import sync
+from archiver.search.whoosh.table import TableWriter, big_endian
 
 INDEX_NAME = "MAIN"
 
-KEY = columns.FixedBytesColumn(KEY_SIZE)
-NUMBER = columns.NumericColumn("q")
+Lists: TypeAlias = "Iterable[tuple[bytes, Iterable[Postings]]]"
+"""Terms of a field, ascending, each with its postings in parts."""
 
-Posting: TypeAlias = "tuple[list[int], list[float], list[bytes] | None]"
-"""Ids, weights and values of one term."""
-
-
-def schema() -> fields.Schema:
-    words = RegexTokenizer(r"[^\W_]+") | LowercaseFilter()
-    shown = {"subject", "from"}
-    content = {
-        name: fields.TEXT(analyzer=words, stored=name in shown, multitoken_query="phrase") for name in CONTENT
-    }
-    return fields.Schema(
-        key=fields.COLUMN(KEY),
-        date=fields.COLUMN(NUMBER),
-        size=fields.COLUMN(NUMBER),
-        has=fields.ID(stored=True),
-        **content,
-    )
+_LETTERS = string.digits + string.ascii_lowercase
+_header = struct.Struct("!qi")
+_stored = struct.Struct("<HH")
+_checksum = struct.Struct("!I")
+_STORED_LIMIT = 1 << 16
 
 
-class Documents:
-    """Writes what is kept for each document: columns, lengths, what is shown."""
+class Columns(msgspec.Struct):
+    """What is kept of each document, in the order of the documents.
 
-    def __init__(self, storage: PrivateStorage) -> None:
-        self.segment: W3Segment = W3Codec().new_segment(storage, INDEX_NAME)
-        self.count = 0
-        self.lengths = {field: bytearray() for field in CONTENT}
-        self.totals = dict.fromkeys(CONTENT, 0)
-        self.ordered = True
-        self.oldest = self.newest = 0
-        self._last = (-(1 << 63), b"")
-        self._writer = W3Codec().per_document_writer(storage, self.segment)
+    `lengths`: a byte for each document in each field, `totals` the terms of each field in all.
+    `stored`: what is shown of it, as `pack_stored` gives it. The last two are gone through once.
+    """
 
-    def add(
-        self, key: bytes, date: int, size: int, stored: Mapping[str, str], lengths: Mapping[str, int]
-    ) -> int:
-        """The number the document gets."""
-        writer, number = self._writer, self.count
-        writer.start_doc(number)
-        for field, into in self.lengths.items():
-            length = lengths.get(field, 0)
-            writer.add_field(field, None, stored.get(field), length)
-            into.append(length_to_byte(length))
-            self.totals[field] += length
-        writer.add_field("has", None, stored.get("has") or None, 0)
-        writer.add_column_value("key", KEY, key)
-        writer.add_column_value("date", NUMBER, date)
-        writer.add_column_value("size", NUMBER, size)
-        writer.finish_doc()
-        self._note_order(date, key)
-        self.count += 1
-        return number
-
-    def _note_order(self, date: int, key: bytes) -> None:
-        self.ordered = self.ordered and self._last <= (date, key)
-        self._last = date, key
-        self.oldest = min(self.oldest, date) if self.count else date
-        self.newest = max(self.newest, date) if self.count else date
-
-    def close(self) -> None:
-        self._writer.close()
+    dates: array[int]
+    sizes: array[int]
+    ordered: bool
+    lengths: dict[str, bytes]
+    totals: dict[str, int]
+    keys: Iterable[bytes]
+    stored: Iterable[bytes]
 
 
-class _TermTable(OrderedHashWriter):  # type: ignore[misc]
-    """Whoosh's term table, hashed by CRC-32: its second kind of hash, faster than the default MD5."""
-
-    def __init__(self, file: StructFile) -> None:
-        HashWriter.__init__(self, file, hashtype=1)
-        self.index = GrowableArray("H")
-        self.lastkey = b""
+def length_byte(length: int) -> int:
+    """How Whoosh keeps the number of terms in a field; LENGTHS is the way back."""
+    return min(bisect_left(LENGTHS, length), 255)
 
 
-def write_terms(
-    storage: PrivateStorage,
-    documents: Documents,
-    postings: Iterable[tuple[str, Iterator[tuple[str, Posting]]]],
-) -> None:
-    """Write the term table and the posting lists; fields and the terms of each come in order."""
-    segment = documents.segment
-    file = segment.create_file(storage, W3Codec.POSTS_EXT)
-    table = _TermTable(segment.create_file(storage, W3Codec.TERMS_EXT))
-    ids: dict[str, int] = {}
-    table.extras["fieldmap"] = ids
-    offset = 0
-    for field, terms in postings:
-        start = ids.setdefault(field, len(ids)).to_bytes(2, "big")
-        lengths = documents.lengths.get(field) or bytes(documents.count)
-        for term, (numbers, weights, values) in terms:
-            entry, data = encode(numbers, weights, values, lengths, offset)
-            table.add(start + term.encode(), entry)
-            file.write(data)
-            offset += len(data)
-    file.close()
-    table.close()
+def pack_stored(shown: dict[str, str]) -> bytes:
+    """What Whoosh shows of a document: a pickle, in a zlib stream (RFC 1950) that does not compress it.
+
+    Such a stream is put together in no time, and there is little to gain from a hundred bytes.
+    """
+    data = pickle.dumps(shown, 2)
+    if len(data) >= _STORED_LIMIT:
+        return zlib.compress(data, 1)
+    size = _stored.pack(len(data), len(data) ^ 0xFFFF)
+    return b"\x78\x01\x01" + size + data + _checksum.pack(zlib.adler32(data))
 
 
-def finish(storage: PrivateStorage, documents: Documents) -> SegmentRecord:
-    """Put the parts into one file, sync it, describe it."""
-    segment = documents.segment
-    segment.set_doc_count(documents.count)
-    segment.create_compound_file(storage)
-    path = os.path.join(storage.folder, segment.make_filename(segment.COMPOUND_EXT))
+def write(folder: str, columns: Columns, fields: Iterable[tuple[str, Lists]]) -> SegmentRecord:
+    """Write a segment, which no TOC names yet, into this directory, and wait until it is on the disk."""
+    segment = f"{INDEX_NAME}_{''.join(secrets.choice(_LETTERS) for _ in range(16))}"
+    path = os.path.join(folder, f"{segment}.seg")
+    with _compound(path, segment) as compound, tempfile.TemporaryFile(dir=folder) as terms:
+        with compound.part(".pst") as file:
+            _write_lists(file, terms, columns, fields)
+        with compound.part(".trm") as file:
+            terms.seek(0)
+            shutil.copyfileobj(terms, file)
+        _write_columns(compound, columns)
     sync(path)
-    lengths = {field: total for field, total in documents.totals.items() if total}
+    count = len(columns.dates)
     return SegmentRecord(
-        id=segment.segment_id(),
+        id=segment,
         size=os.path.getsize(path),
         hash=file_hash(path),
-        documents=documents.count,
-        ordered=documents.ordered,
-        oldest=documents.oldest,
-        newest=documents.newest,
-        lengths=lengths,
+        documents=count,
+        ordered=columns.ordered,
+        oldest=min(columns.dates),
+        newest=max(columns.dates),
+        lengths={field: total for field, total in columns.totals.items() if total},
     )
 
 
-def toc_segment(record: SegmentRecord) -> W3Segment:
-    """The segment as Whoosh's table of contents holds it."""
-    deleted = set(record.deleted) or None
-    segment = W3Segment(
-        W3Codec(), INDEX_NAME, record.documents, record.id.removeprefix(f"{INDEX_NAME}_"), deleted
-    )
-    segment.compound = True
-    segment._fieldlengths = dict(record.lengths)
-    return segment
+def _write_lists(
+    file: IO[bytes], terms: IO[bytes], columns: Columns, fields: Iterable[tuple[str, Lists]]
+) -> None:
+    lists, table = ListWriter(file), TableWriter(terms)
+    numbers: dict[str, int] = {}
+    for field, found in fields:
+        lengths = columns.lengths.get(field) or bytes(len(columns.dates))
+        for term, parts in found:
+            entry = lists.add(parts, lengths)
+            if entry is not None:
+                number = numbers.setdefault(field, len(numbers))
+                table.add(number.to_bytes(2, "big") + term, entry)
+    table.close(numbers)
 
 
-def write_segment(storage: PrivateStorage, prepared: Iterable[Prepared]) -> SegmentRecord:
-    """Write these documents, one at least, as a segment that no TOC names yet: in order of (date, key)."""
-    documents = Documents(storage)
-    # Term -> document, packed positions, document, packed positions ... : one flat list is fastest.
-    found: dict[str, defaultdict[str, list[Any]]] = {field: defaultdict(list) for field in CONTENT}
-    facts: defaultdict[str, list[int]] = defaultdict(list)
-    for each in sorted(prepared, key=attrgetter("date", "key")):
-        stored = {"subject": each.subject, "from": each.sender, "has": " ".join(each.has)}
-        number = documents.add(each.key, each.date, each.size, stored, each.lengths)
-        for field, terms in each.terms.items():
-            into = found[field]
-            for term, packed in terms.items():
-                into[term] += (number, packed)
-        for fact in each.has:
-            facts[fact].append(number)
-    documents.close()
-    ordered = {field: _postings(terms) for field, terms in sorted(found.items()) if terms}
-    write_terms(storage, documents, [*ordered.items(), ("has", _facts(facts))])
-    return finish(storage, documents)
+def _write_columns(compound: _Compound, columns: Columns) -> None:
+    for name, numbers in (("date", columns.dates), ("size", columns.sizes)):
+        with compound.part(f".{name}.col") as file:
+            file.write(big_endian(numbers))
+    for field, lengths in columns.lengths.items():
+        if any(lengths):
+            with compound.part(f"._{field}_len.col") as file:
+                file.write(lengths)
+    with compound.part(".key.col") as file:
+        file.writelines(columns.keys)
+    with compound.part("._stored.col") as file:
+        sizes = array("I")
+        for each in columns.stored:
+            file.write(each)
+            sizes.append(len(each))
+        file.write(_directory(sizes))
 
 
-def _postings(terms: dict[str, list[Any]]) -> Iterator[tuple[str, Posting]]:
-    for term, flat in sorted(terms.items()):
-        values = flat[1::2]
-        yield term, (flat[::2], list(map(float, map(count, values))), values)
+def _directory(sizes: array[int]) -> bytes:
+    """The end of a column of values of any size: their sizes, where they begin, the types of both, a mark."""
+    begins = array("I", [*accumulate(sizes, initial=0)][:-1])
+    codes = ["B" if max(each) < 1 << 8 else "H" if max(each) < 1 << 16 else "I" for each in (sizes, begins)]
+    numbers = [big_endian(array(code, each)) for code, each in zip(codes, (sizes, begins), strict=True)]
+    return b"".join(numbers) + "".join(codes).encode() + b"X"
 
 
-def _facts(facts: dict[str, list[int]]) -> Iterator[tuple[str, Posting]]:
-    for fact, numbers in sorted(facts.items()):
-        yield fact, (numbers, [1.0] * len(numbers), None)
+class _Compound:
+    """Parts one after the other in one file, and a directory of them at its end."""
+
+    def __init__(self, file: IO[bytes], segment: str) -> None:
+        self._file = file
+        self._segment = segment
+        self._parts: dict[str, dict[str, int]] = {}
+
+    @contextmanager
+    def part(self, extension: str) -> Iterator[IO[bytes]]:
+        start = self._file.tell()
+        yield self._file
+        self._parts[self._segment + extension] = {"offset": start, "length": self._file.tell() - start}
+
+    def close(self) -> None:
+        start = self._file.tell()
+        directory = pickle.dumps(self._parts, 2) + pickle.dumps({}, 2)
+        self._file.write(directory)
+        self._file.seek(0)
+        self._file.write(_header.pack(start, len(directory)))
+
+
+@contextmanager
+def _compound(path: str, segment: str) -> Iterator[_Compound]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(bytes(_header.size))
+        compound = _Compound(file, segment)
+        yield compound
+        compound.close()

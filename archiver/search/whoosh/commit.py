@@ -13,14 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
-from whoosh.index import TOC
 
 from archiver.errors import ArchiverError, DamagedError, LockedError
 from archiver.search.index import IndexState
 from archiver.search.whoosh import record as records
-from archiver.search.whoosh.build import INDEX_NAME, schema, toc_segment
 from archiver.search.whoosh.record import Record, SegmentRecord
-from archiver.search.whoosh.storage import CommitStorage, PrivateStorage, write_durably
+from archiver.search.whoosh.storage import write_durably
+from archiver.search.whoosh.sweep import sweep
 
 _LOCK = "MAIN_WRITELOCK"  # the name Whoosh's own writers lock
 _WRITING = "writing"
@@ -46,21 +45,21 @@ def locked(folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def writing(folder: str) -> Iterator[PrivateStorage]:
-    """The lock, and a directory that holds the last commit and nothing else."""
+def writing(folder: str) -> Iterator[Record | None]:
+    """The lock, and a directory that holds the last commit and nothing else; its record."""
     with locked(folder):
         record = current(folder)
         marker = os.path.join(folder, _WRITING)
         if record and os.path.exists(marker):
             records.check_hashes(folder, record)
-        records.sweep(folder, record)
+        sweep(folder, record)
         os.close(os.open(marker, os.O_CREAT | os.O_WRONLY, 0o600))
         try:
-            yield PrivateStorage(folder)
+            yield record
         except BaseException:
             # The marker stays: the next writer looks twice. The space is given back now, if that is possible.
             with suppress(OSError, ArchiverError):
-                records.sweep(folder, current(folder))
+                sweep(folder, current(folder))
             raise
         os.unlink(marker)
 
@@ -75,33 +74,27 @@ def current(folder: str) -> Record | None:
 
 
 def commit(
-    folder: str, generation: int, segments: Sequence[SegmentRecord], state: IndexState | None
-) -> Record:
-    """Make these segments the index; `generation` is one more than that of the last commit."""
+    folder: str, before: Record | None, segments: Sequence[SegmentRecord], state: IndexState | None
+) -> None:
+    """Make these segments the index, in place of what the last commit made it."""
+    from archiver.search.whoosh import toc
+
+    generation = before.generation + 1 if before else 1
     done: list[Record] = []
 
-    def prepare(toc: str) -> None:
-        record = Record(
-            format=records.FORMAT,
-            generation=generation,
-            ledger=state.ledger if state else None,
-            change=state.change if state else 0,
-            stemming=state.stemming if state else "off",
-            toc_hash=records.file_hash(toc),
-            segments=tuple(segments),
-        )
+    def prepare(path: str) -> None:
+        toc_hash = records.file_hash(path)
+        record = Record(records.FORMAT, generation, state, toc_hash, tuple(segments))
         write_durably(folder, records.name(generation), msgspec.json.encode(record))
         done.append(record)
 
-    toc = TOC(schema(), [toc_segment(segment) for segment in segments], generation)
-    toc.write(CommitStorage(folder, prepare), INDEX_NAME)
-    records.sweep(folder, done[0])
-    return done[0]
+    toc.write(toc.CommitStorage(folder, prepare), generation, segments)
+    sweep(folder, done[0])
 
 
 def clear(folder: str) -> None:
     """Delete every file of the index, readable or not."""
     with locked(folder):
-        records.sweep(folder, None)
+        sweep(folder, None)
         if os.path.exists(marker := os.path.join(folder, _WRITING)):
             os.unlink(marker)

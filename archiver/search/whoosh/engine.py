@@ -6,19 +6,18 @@ answer. What writes imports Whoosh and is imported when it is first needed (star
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-
-import msgspec
+from contextlib import AbstractContextManager, nullcontext
 
 from archiver.errors import DamagedError
-from archiver.search.index import Hit, Hits, IndexState, Order, Places, Prepared, Total
+from archiver.search.index import Document, Hit, Hits, IndexState, Lock, Order, Places, Portion, Total
 from archiver.search.tree import Node
 from archiver.search.whoosh import record as records
 from archiver.search.whoosh.evaluate import Reading
 from archiver.search.whoosh.numbers import lacking, note
 from archiver.search.whoosh.pages import by_date
-from archiver.search.whoosh.record import REBUILD, Record, SegmentRecord
+from archiver.search.whoosh.record import REBUILD, Record
 from archiver.search.whoosh.segment import Segment
 from archiver.search.whoosh.totals import count, total
 
@@ -43,7 +42,7 @@ class WhooshIndex:
 
     def state(self) -> IndexState | None:
         snapshot = self._current()
-        return _state(snapshot.record) if snapshot else None
+        return snapshot.record.state if snapshot else None
 
     def count(self) -> int:
         return sum(segment.record.documents - len(segment.record.deleted) for segment in self._segments())
@@ -85,34 +84,30 @@ class WhooshIndex:
                 if records.newest(self.path) == snapshot.record.generation:
                     raise
 
-    def apply(self, documents: Iterable[Prepared], removed: Iterable[bytes], state: IndexState) -> None:
-        from archiver.search.whoosh.build import write_segment
-        from archiver.search.whoosh.commit import commit, writing
+    def apply(self, documents: Iterable[Document], removed: Iterable[bytes], state: IndexState) -> None:
+        from archiver.search.whoosh.write import apply
 
-        latest = {document.key: document for document in documents}
-        gone = latest.keys() | set(removed)
-        with writing(self.path) as storage:
-            segments = [_without(segment, gone) for segment in self._segments()]
-            segments = [segment for segment in segments if len(segment.deleted) < segment.documents]
-            if latest:
-                segments.append(write_segment(storage, latest.values()))
-            commit(self.path, self._generation() + 1, segments, state)
+        apply(self.path, documents, removed, state)
 
-    def maintain(self) -> bool:
-        from archiver.search.whoosh.commit import commit, writing
-        from archiver.search.whoosh.merge import due, merge
+    def drafting(self) -> AbstractContextManager[str]:
+        from archiver.search.whoosh.sweep import drafts
 
-        if not due([segment.record for segment in self._segments()]):
+        return drafts(self.path)
+
+    def adopt(
+        self, portions: Iterable[Portion], state: IndexState, outdated: AbstractSet[bytes] = frozenset()
+    ) -> None:
+        from archiver.search.whoosh.write import adopt
+
+        adopt(self.path, portions, state, outdated)
+
+    def maintain(self, lock: Lock = nullcontext, idle: Callable[[], None] = lambda: None) -> bool:
+        snapshot = self._current()
+        if snapshot is None:
             return False
-        with writing(self.path) as storage:
-            snapshot = self._current()
-            if snapshot is None or not (chosen := due(snapshot.record.segments)):
-                return False
-            merged = merge(storage, [segment for segment in snapshot.segments if segment.record in chosen])
-            segments = [segment for segment in snapshot.record.segments if segment not in chosen]
-            segments += [merged] if merged else []
-            commit(self.path, snapshot.record.generation + 1, segments, _state(snapshot.record))
-        return True
+        from archiver.search.whoosh.write import maintain
+
+        return maintain(self.path, snapshot.record, lock, idle)
 
     def note_numbers(self, places: Places) -> None:
         from archiver.search.whoosh.commit import locked
@@ -131,9 +126,6 @@ class WhooshIndex:
     def _readings(self, places: Places, whole: bool = False) -> list[Reading]:
         asked = _Asked(places)
         return [Reading(segment, asked, whole) for segment in self._segments()]
-
-    def _generation(self) -> int:
-        return self._snapshot.record.generation if self._snapshot else 0
 
     def _segments(self) -> Sequence[Segment]:
         snapshot = self._current()
@@ -166,19 +158,6 @@ class WhooshIndex:
         opened = self._snapshot.segments if self._snapshot else ()
         same = {segment.record.hash: segment for segment in opened if segment.record in record.segments}
         return Snapshot(record, [same.get(each.hash) or Segment(self.path, each) for each in record.segments])
-
-
-def _state(record: Record) -> IndexState | None:
-    return None if record.ledger is None else IndexState(record.ledger, record.change, record.stemming)
-
-
-def _without(segment: Segment, keys: AbstractSet[bytes]) -> SegmentRecord:
-    """The segment with the documents of these keys deleted."""
-    by_key = segment.by_key
-    gone = {by_key[key] for key in keys & by_key.keys()}
-    if not gone:
-        return segment.record
-    return msgspec.structs.replace(segment.record, deleted=tuple(sorted(gone.union(segment.record.deleted))))
 
 
 class _Asked:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 import msgspec
 
 from archiver.errors import DamagedError, DiskFullError, StoreError
+from archiver.search.index import IndexState
 
 FORMAT = 2
 """Of the record, the schema and the analysis together: another number means rebuild."""
@@ -25,7 +26,6 @@ FORMAT = 2
 REBUILD = "run `archiver reindex` to build it anew"
 
 _toc = re.compile(r"_MAIN_(\d+)\.toc\Z")
-_ours = re.compile(r"_MAIN_\d+\.toc|MAIN_[0-9a-z]+\.|archiver-\d+\.json")
 
 
 class SegmentRecord(msgspec.Struct, frozen=True):
@@ -51,13 +51,11 @@ class SegmentRecord(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One commit. `ledger` is None in an index that was never fed."""
+    """One commit. An index that was never fed has no state."""
 
     format: int
     generation: int
-    ledger: str | None
-    change: int
-    stemming: str
+    state: IndexState | None
     toc_hash: str
     segments: tuple[SegmentRecord, ...] = ()
 
@@ -72,6 +70,17 @@ def name(generation: int) -> str:
 
 def numbers_name(segment: SegmentRecord, ledger: str) -> str:
     return f"{segment.id}.{ledger}.numbers"
+
+
+def files(record: Record) -> set[str]:
+    """The names of all files of a commit, and of what is noted beside its segments."""
+    ledger = record.state.ledger if record.state else ""
+    return {
+        name(record.generation),
+        toc_name(record.generation),
+        *(segment.file for segment in record.segments),
+        *(numbers_name(segment, ledger) for segment in record.segments),
+    }
 
 
 def toc_name(generation: int) -> str:
@@ -138,23 +147,3 @@ def check_hashes(folder: str, record: Record) -> None:
         path = os.path.join(folder, file)
         if not os.path.exists(path) or file_hash(path) != expected:
             raise DamagedError(f"{file} of the index is not what was written", hint=REBUILD)
-
-
-def sweep(folder: str, record: Record | None) -> None:
-    """Delete what killed commits left and what the last commit made old. Needs the writer's lock.
-
-    Only names that Whoosh or this module gives; a reader that has such a file open keeps it.
-    """
-    keep = {segment.file for segment in record.segments} if record else set()
-    if record:
-        keep |= {name(record.generation), toc_name(record.generation)}
-        keep |= {numbers_name(segment, record.ledger or "") for segment in record.segments}
-    # A reader that finds no table of contents finds no index; one without its files looks damaged.
-    for each in sorted(os.listdir(folder), key=lambda each: _toc.match(each) is None):
-        if _ours.match(each) and each not in keep:
-            os.unlink(os.path.join(folder, each))
-    temporary = os.path.join(folder, "MAIN.tmp")
-    if os.path.isdir(temporary):
-        for each in os.listdir(temporary):
-            os.unlink(os.path.join(temporary, each))
-        os.rmdir(temporary)

@@ -188,6 +188,8 @@ class Terms:
         about_at = len(data) - _int.size - tail
         about = pickle.loads(data[about_at:])
         self.fields: dict[str, int] = about["fieldmap"]
+        if bytes(data[:5]) not in (b"HSH3\0", b"HSH3\1"):
+            raise ValueError("no term table where there must be one")
         self._crc = data[4] == 1
         self._tables = about_at - 256 * _table.size
         (self._end, _) = _table.unpack_from(data, self._tables)

@@ -11,10 +11,10 @@ from whoosh.filedb.filestore import FileStorage
 from whoosh.writing import SegmentWriter
 
 from archiver.search.analysis import terms
-from archiver.search.index import Document, IndexState, prepare
-from archiver.search.whoosh.build import schema
+from archiver.search.index import Document, IndexState, facts
 from archiver.search.whoosh.commit import commit
-from archiver.search.whoosh.record import SegmentRecord, file_hash
+from archiver.search.whoosh.record import FORMAT, Record, SegmentRecord, file_hash
+from archiver.search.whoosh.toc import schema
 
 _GAP = "\uffff"
 """A term that nobody looks for, where one value of a field ends and the next begins."""
@@ -41,7 +41,8 @@ def write_with_stock(folder: Path, documents: Sequence[Document]) -> None:
         newest=max(dates),
         lengths={"body": sum(len(terms(document.body)) for document in documents)},
     )
-    commit(str(folder), index.latest_generation() + 1, [record], IndexState("L", 1))
+    before = Record(FORMAT, index.latest_generation(), None, "")
+    commit(str(folder), before, [record], IndexState("L", 1))
 
 
 def _fields(document: Document) -> dict[str, Any]:
@@ -58,9 +59,8 @@ def _fields(document: Document) -> dict[str, Any]:
         "body": terms(document.body),
         "filename": _listed(document.filenames),
     }
-    facts = prepare(document).has
-    if facts:
-        found |= {"has": list(facts), "_stored_has": " ".join(facts)}
+    if known := facts(document):
+        found |= {"has": list(known), "_stored_has": " ".join(known)}
     return {name: value for name, value in found.items() if value != []}
 
 

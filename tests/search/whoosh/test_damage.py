@@ -17,7 +17,7 @@ import pytest
 import whoosh.index
 
 from archiver.errors import ArchiverError, DamagedError, LockedError, StoreError
-from archiver.search.index import IndexState, open_index, prepare
+from archiver.search.index import IndexState, open_draft, open_index
 from archiver.search.query import parse
 from archiver.search.whoosh import postings
 from tests.search.contract import NOW, key, no_places, samples
@@ -28,8 +28,8 @@ STATE = IndexState("L", 3)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     index = open_index(str(tmp_path / "index"))
-    index.apply(map(prepare, samples()[:20]), (), IndexState("L", 1))
-    index.apply(map(prepare, samples()[20:40]), [key(3)], STATE)
+    index.apply(samples()[:20], (), IndexState("L", 1))
+    index.apply(samples()[20:40], [key(3)], STATE)
     return tmp_path / "index"
 
 
@@ -132,7 +132,7 @@ def test_refused_and_built_anew(folder: Path, damage: Callable[[Path], None]) ->
         folder.chmod(0o700)
     index.clear()
     assert index.state() is None
-    index.apply(map(prepare, samples()[:40]), (), STATE)
+    index.apply(samples()[:40], (), STATE)
     index.verify()
     assert index.count() == 40
 
@@ -195,7 +195,7 @@ def test_zeros_among_the_postings_are_said_or_do_not_matter(
     monkeypatch.setattr(postings, "_BLOCK", 7)
     index = open_index(str(folder))
     index.clear()
-    index.apply(map(prepare, samples()[:60]), (), STATE)
+    index.apply(samples()[:60], (), STATE)
     (path,) = folder.glob("*.seg")
     sound = path.read_bytes()
     trees = [parse(text, now=NOW) for text in ("alpha", "alpha beta", '"alpha beta"', "al*", "-gamma")]
@@ -220,6 +220,8 @@ def test_after_an_unclean_end_a_sound_index_goes_on(folder: Path) -> None:
     (folder / "archiver-9.json.tmp").write_bytes(b"half")
     (folder / "MAIN.tmp").mkdir()
     (folder / "MAIN.tmp" / "x.ctmp").write_bytes(b"half")
+    (folder / "draft-x1").mkdir()
+    (folder / "draft-x1" / "MAIN_0123456789abcdef.seg").write_bytes(b"half")
     (folder / "notes.txt").write_text("not ours")
     index = open_index(str(folder))
     index.apply((), [key(1)], IndexState("L", 4))
@@ -227,6 +229,20 @@ def test_after_an_unclean_end_a_sound_index_goes_on(folder: Path) -> None:
     index.verify()
     left = {path.suffix or path.name for path in folder.iterdir()}
     assert left == {".seg", ".toc", ".json", ".txt", "MAIN_WRITELOCK"}
+
+
+def test_drafts_in_use_are_not_swept(folder: Path) -> None:
+    index = open_index(str(folder))
+    with index.drafting() as place:
+        draft = open_draft(place)
+        draft.add(samples()[50])
+        portion = draft.write()
+        open_index(str(folder)).apply((), [key(1)], IndexState("L", 4))
+        index.adopt([portion], IndexState("L", 5))
+        assert index.hit(key(50))
+    assert index.state() == IndexState("L", 5)
+    index.verify()
+    assert not list(folder.glob("draft-*"))
 
 
 def test_files_are_private(folder: Path) -> None:
@@ -268,13 +284,13 @@ def test_a_full_disk_is_said_and_loses_nothing(folder: Path) -> None:
     def work() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-        open_index(str(folder)).apply(map(prepare, samples()), (), IndexState("L", 4))
+        open_index(str(folder)).apply(samples(), (), IndexState("L", 4))
 
     assert in_a_child(work) == 75
     assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "writing"])
     index = open_index(str(folder))
     assert (index.state(), index.count()) == (STATE, 39)
-    index.apply(map(prepare, samples()), (), IndexState("L", 4))
+    index.apply(samples(), (), IndexState("L", 4))
     assert index.count() == 300
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.search.index import Index, IndexState, open_index, prepare
+from archiver.search.index import Index, IndexState, open_index
 from archiver.search.whoosh import evaluate, lists, numbers, pages, postings, rank, totals
 from tests.search.contract import IndexContract, key, places, sample, samples
 from tests.search.whoosh.stock import write_with_stock
@@ -51,9 +51,9 @@ def in_small_pieces(patch: pytest.MonkeyPatch) -> None:
 
 def merged(index: Index) -> None:
     """All in one segment."""
-    documents = [prepare(document) for document in samples()]
-    for start in range(0, 300, 37):
-        index.apply(documents[start : start + 37], (), IndexState("L", 4))
+    documents = list(samples())
+    for start in range(0, 300, 38):
+        index.apply(documents[start : start + 38], (), IndexState("L", 4))
     while index.maintain():
         pass
     assert len(segments(index)) == 1
@@ -63,7 +63,7 @@ def stock(index: Index) -> None:
     """A segment of Whoosh's own writer, in no order, some of its documents replaced by those of another."""
     documents = [sample(n, random.Random(-n)) if n % 7 == 0 else samples()[n] for n in range(200)]
     write_with_stock(Path(index.path), documents)  # type: ignore[attr-defined]
-    index.apply(map(prepare, [*samples()[200:], *samples()[::7]]), [key(9999)], IndexState("L", 4))
+    index.apply([*samples()[200:], *samples()[::7]], [key(9999)], IndexState("L", 4))
     assert len(segments(index)) == 2
 
 

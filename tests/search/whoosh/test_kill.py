@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import whoosh.index
 
-from archiver.search.index import Index, IndexState, open_index, prepare
+from archiver.search.index import Index, IndexState, open_draft, open_index
 from archiver.search.query import parse
 from archiver.search.whoosh import record as records
 from archiver.search.whoosh.commit import writing
@@ -76,12 +76,12 @@ def path(tmp_path: object) -> str:
     path = f"{tmp_path}/index"
     index = open_index(path)
     for number in range(9):
-        index.apply([prepare(samples()[number])], (), IndexState("L", number))
+        index.apply([samples()[number]], (), IndexState("L", number))
     return path
 
 
 def test_a_commit_killed_at_every_step(path: str) -> None:
-    new = [prepare(document) for document in samples()[8:12]]
+    new = [document for document in samples()[8:12]]
 
     def work() -> None:
         open_index(f"{path}-now").apply(new, [key(0)], IndexState("L", 100))
@@ -91,10 +91,38 @@ def test_a_commit_killed_at_every_step(path: str) -> None:
         done = index.state() == IndexState("L", 100)
         assert done or index.state() == IndexState("L", 8)
         assert holds(f"{path}-now", index, set(range(1, 12)) if done else set(range(9)))
-        index.apply([prepare(samples()[20])], (), IndexState("L", 101))
+        index.apply([samples()[20]], (), IndexState("L", 101))
         index.verify()
         assert index.state() == IndexState("L", 101)
         assert holds(f"{path}-now", index, {*(range(1, 12) if done else range(9)), 20})
+        _nothing_is_left(f"{path}-now")
+        return done
+
+    outcomes = steps_until_done(path, work, check)
+    assert outcomes == sorted(outcomes)
+    assert outcomes.count(False) > 10 and outcomes.count(True) > 3
+
+
+def test_adopting_killed_at_every_step(path: str) -> None:
+    def work() -> None:
+        index = open_index(f"{path}-now")
+        with index.drafting() as place:
+            portions = []
+            for start in (8, 10):
+                draft = open_draft(place)
+                for document in samples()[start : start + 2]:
+                    draft.add(document)
+                portions.append(draft.write())
+            index.adopt(portions, IndexState("L", 100), {key(11)})
+
+    def check() -> bool:
+        index = open_index(f"{path}-now")
+        done = index.state() == IndexState("L", 100)
+        assert done or index.state() == IndexState("L", 8)
+        assert holds(f"{path}-now", index, set(range(11)) if done else set(range(9)))
+        index.apply([samples()[20]], (), IndexState("L", 101))
+        index.verify()
+        assert holds(f"{path}-now", index, {*range(11 if done else 9), 20})
         _nothing_is_left(f"{path}-now")
         return done
 
@@ -108,13 +136,13 @@ def test_the_first_commit_killed_at_every_step(path: str) -> None:
     os.mkdir(path, 0o700)
 
     def work() -> None:
-        open_index(f"{path}-now").apply([prepare(samples()[1])], (), IndexState("L", 1))
+        open_index(f"{path}-now").apply([samples()[1]], (), IndexState("L", 1))
 
     def check() -> bool:
         index = open_index(f"{path}-now")
         done = index.state() is not None
         assert index.keys() == ({key(1)} if done else set())
-        index.apply([prepare(samples()[2])], (), IndexState("L", 2))
+        index.apply([samples()[2]], (), IndexState("L", 2))
         assert holds(f"{path}-now", index, {1, 2} if done else {2})
         _nothing_is_left(f"{path}-now")
         return done
@@ -132,7 +160,7 @@ def test_a_merge_killed_at_every_step(path: str) -> None:
         assert index.state() == IndexState("L", 8)
         assert holds(f"{path}-now", index, set(range(9)))
         done = not index.maintain()
-        index.apply([prepare(samples()[9])], (), IndexState("L", 9))
+        index.apply([samples()[9]], (), IndexState("L", 9))
         index.verify()
         assert holds(f"{path}-now", index, set(range(10)))
         _nothing_is_left(f"{path}-now")
@@ -150,7 +178,7 @@ def test_clearing_killed_at_every_step(path: str) -> None:
         index = open_index(f"{path}-now")
         cleared = index.state() is None
         assert cleared or holds(f"{path}-now", index, set(range(9)))
-        index.apply([prepare(samples()[1])], (), IndexState("L", 9))
+        index.apply([samples()[1]], (), IndexState("L", 9))
         index.verify()
         _nothing_is_left(f"{path}-now")
         return cleared
@@ -170,11 +198,11 @@ def _nothing_is_left(path: str) -> None:
 
 WRITER = """
 import sys
-from archiver.search.index import IndexState, open_index, prepare
+from archiver.search.index import IndexState, open_index
 from tests.search.contract import key, samples
 index = open_index(sys.argv[1])
 number = index.state().change if index.state() else 0
-prepared = [prepare(document) for document in samples()]
+prepared = samples()
 print("ready", flush=True)
 while True:
     number += 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.search.index import Index, IndexState, open_index, prepare
+from archiver.search.index import Index, IndexState, open_index
 from archiver.search.query import parse
 from archiver.search.whoosh import numbers
 from tests.search import plain
@@ -38,8 +38,8 @@ def worth_noting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
     index = open_index(str(tmp_path / "index"))
-    index.apply(map(prepare, samples()[:40]), (), IndexState("L", 1))
-    index.apply(map(prepare, samples()[40:45]), (), IndexState("L", 2))
+    index.apply(samples()[:40], (), IndexState("L", 1))
+    index.apply(samples()[40:45], (), IndexState("L", 2))
     return index
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from archiver.search.index import Document, IndexState, open_index, prepare
+from archiver.search.index import Document, IndexState, open_index
 from archiver.search.query import parse
 from archiver.search.whoosh import record as records
 from archiver.search.whoosh.merge import merge
 from archiver.search.whoosh.segment import Segment
-from archiver.search.whoosh.storage import PrivateStorage
 from tests.search.contract import NOW, key, no_places, samples
 from tests.search.whoosh.stock import write_with_stock
 
@@ -39,7 +38,7 @@ def expected(numbers: range) -> list[tuple[int, bytes]]:
 
 def test_a_batch_is_written_in_order(tmp_path: Path) -> None:
     folder = tmp_path / "index"
-    open_index(str(folder)).apply(map(prepare, samples()[:90]), (), IndexState("L", 1))
+    open_index(str(folder)).apply(samples()[:90], (), IndexState("L", 1))
     (segment,) = segments(folder)
     assert dates_and_keys(segment) == expected(range(90))
     assert segment.record.ordered
@@ -48,8 +47,8 @@ def test_a_batch_is_written_in_order(tmp_path: Path) -> None:
 
 def test_dates_before_1970_and_one_document_alone(tmp_path: Path) -> None:
     index = open_index(str(tmp_path / "index"))
-    index.apply([prepare(Document(key(1), -5, 0)), prepare(Document(key(2), -9, 0))], (), IndexState("L", 1))
-    index.apply([prepare(Document(key(3), -7, 0))], (), IndexState("L", 2))
+    index.apply([Document(key(1), -5, 0), Document(key(2), -9, 0)], (), IndexState("L", 1))
+    index.apply([Document(key(3), -7, 0)], (), IndexState("L", 2))
     first, second = segments(tmp_path / "index")
     assert (first.record.oldest, first.record.newest, first.record.ordered) == (-9, -5, True)
     assert (second.record.oldest, second.record.newest, second.record.ordered) == (-7, -7, True)
@@ -59,8 +58,8 @@ def test_overlapping_segments_are_merged_in_order(tmp_path: Path) -> None:
     folder = tmp_path / "index"
     index = open_index(str(folder))
     for start in (0, 100, 200):
-        index.apply(map(prepare, samples()[start : start + 100]), [key(3)], IndexState("L", start))
-    record = merge(PrivateStorage(str(folder)), segments(folder))
+        index.apply(samples()[start : start + 100], [key(3)], IndexState("L", start))
+    record = merge(str(folder), [each.record for each in segments(folder)], str(folder))
     assert record is not None and record.ordered
     merged = Segment(str(folder), record)
     live = set(range(300)) - {3}

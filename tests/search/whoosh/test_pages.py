@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.search.index import Document, Index, IndexState, Order, Total, open_index, prepare
+from archiver.search.index import Document, Index, IndexState, Order, Total, open_index
 from archiver.search.query import parse
 from archiver.search.whoosh import lists, pages, totals
 from archiver.search.whoosh.engine import WhooshIndex
@@ -35,7 +35,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WhooshIndex]:
     index = WhooshIndex(f"{tmp_path_factory.mktemp('pages')}/index")
     for start in range(0, COUNT, SEGMENT):
         numbers = range(start, start + SEGMENT)
-        prepared = [prepare(Document(key(n), date(n), 10, body=words(n))) for n in numbers]
+        prepared = [Document(key(n), date(n), 10, body=words(n)) for n in numbers]
         index.apply(prepared, (), IndexState("L", start))
     yield index
     index.close()

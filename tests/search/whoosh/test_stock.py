@@ -17,7 +17,7 @@ from whoosh.util.numeric import byte_to_length
 
 from archiver.search.analysis import terms
 from archiver.search.fields import CONTENT
-from archiver.search.index import IndexState, open_index, prepare
+from archiver.search.index import IndexState, open_index
 from archiver.search.positions import unpack
 from archiver.search.query import parse
 from archiver.search.whoosh.evaluate import Reading
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     index = open_index(str(folder))
     for start in (0, 100, 200):
         gone = [key(number) for number in range(start - 100, start, 9)]
-        index.apply(map(prepare, samples()[start : start + 100]), gone, IndexState("L", start))
+        index.apply(samples()[start : start + 100], gone, IndexState("L", start))
     return folder
 
 
@@ -117,7 +117,7 @@ def _segments(folder: Path) -> list[Segment]:
 def test_a_segment_of_the_stock_writer_can_be_changed(tmp_path: Path) -> None:
     write_with_stock(tmp_path / "index", samples())
     index = open_index(str(tmp_path / "index"))
-    index.apply([prepare(samples()[0])], [key(1)], IndexState("L", 2))
+    index.apply([samples()[0]], [key(1)], IndexState("L", 2))
     assert index.count() == 299
 
 

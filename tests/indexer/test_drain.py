@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import random
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from archiver import indexer
-from archiver.errors import DamagedError, InterruptedRun
-from archiver.indexer import IndexReport, Task, Unreadable, analyse, drain
-from archiver.search.index import Index, IndexState, Prepared, Total, open_index
+from archiver.errors import DamagedError
+from archiver.indexer import IndexReport, drain
+from archiver.indexer import feed as feeding
+from archiver.search.index import Document, Index, IndexState, Total, open_index
 from archiver.search.places import LedgerPlaces
 from archiver.search.query import parse as parse_query
 from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
 from archiver.store.rebuild import rebuild
-from archiver.workers import Crashed, Workers
 from tests.store.tree import Tree, message
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
-CHILD = """\
-import sys
-from contextlib import nullcontext
-from archiver import indexer
-from archiver.search.index import open_index
-from archiver.store.layout import index_path
-from archiver.store.ledger import Ledger
-indexer.BATCH = 8
-with Ledger(sys.argv[1]) as ledger:
-    print("ready", flush=True)
-    indexer.drain(ledger, open_index(index_path(sys.argv[1])), nullcontext)
-"""
 
 
 @pytest.fixture
@@ -81,13 +65,6 @@ def segments(tree: Tree) -> list[Path]:
     return sorted(Path(index_path(tree.root)).glob("*.seg"))
 
 
-def endless_at_word4(tasks: list[Task]) -> list[Prepared | Unreadable]:
-    """What a worker does that meets a message which makes a parser go on for ever."""
-    if any(task.key == key_of(message(4)) for task in tasks):
-        time.sleep(600)
-    return analyse(tasks)
-
-
 class TestDrain:
     def test_everything_then_only_what_is_new(self, tree: Tree, index: Index) -> None:
         inbox = tree.folder()
@@ -119,10 +96,7 @@ class TestDrain:
         assert feed(tree, index) == IndexReport()
         assert index.state() is None
 
-    def test_a_batch_at_a_time_under_the_lock(
-        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(indexer, "BATCH", 5)
+    def test_a_few_at_once_under_the_lock(self, tree: Tree, index: Index) -> None:
         tree.file(tree.folder(), [message(n) for n in range(1, 18)])
         held: list[int] = []
         told: list[tuple[int, int]] = []
@@ -133,33 +107,37 @@ class TestDrain:
             yield
 
         drain(tree.ledger, index, lock, advance=lambda done, total: told.append((done, total)))
-        assert held[:4] == [0, 5, 10, 15]
-        assert told == [(5, 17), (10, 17), (15, 17), (17, 17)]
+        assert held == [0, 17]
+        assert told == [(17, 17)]
         assert_equal(tree, index)
 
-    def test_what_arrives_meanwhile_comes_along(
-        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(indexer, "BATCH", 5)
+    def test_what_arrives_meanwhile_comes_along(self, tree: Tree, index: Index) -> None:
         inbox = tree.folder()
         tree.file(inbox, [message(n) for n in range(1, 8)])
 
         def arrive(done: int, total: int) -> None:
-            if done == 5:
+            if done == 7:
                 tree.file(inbox, [message(n) for n in range(8, 11)], first=8)
 
         assert drain(tree.ledger, index, nullcontext, advance=arrive).added == 10
         assert_equal(tree, index)
 
-    def test_stopped_between_batches_and_continued(
+    def test_a_few_large_ones_are_not_held_together(
         self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(indexer, "BATCH", 5)
-        tree.file(tree.folder(), [message(n) for n in range(1, 13)])
-        with pytest.raises(InterruptedRun):
-            feed(tree, index, stop=lambda: True)
-        assert index.count() == 5
-        assert feed(tree, index).added == 7
+        monkeypatch.setattr(feeding, "BATCH_BYTES", 250_000)
+        wires = [message(n, body="large " * 20_000) for n in range(1, 6)] + [message(n) for n in range(6, 9)]
+        tree.file(tree.folder(), wires)
+        applied: list[tuple[int, int]] = []
+        real = index.apply
+
+        def apply(documents: Sequence[Document], removed: Sequence[bytes], state: IndexState) -> None:
+            applied.append((len(documents), state.change))
+            real(documents, removed, state)
+
+        monkeypatch.setattr(index, "apply", apply)
+        assert feed(tree, index).added == 8
+        assert applied == [(3, 0), (5, 8)]
         assert_equal(tree, index)
 
     def test_a_document_asked_for_again_replaces_itself(self, tree: Tree, index: Index) -> None:
@@ -194,101 +172,6 @@ class TestDrain:
         assert index.state() == IndexState(tree.ledger.id, tree.ledger.last_change())
         assert feed(tree, index) == IndexReport()
 
-    def test_many_go_through_workers(self, tree: Tree, index: Index) -> None:
-        tree.file(tree.folder(), [message(n) for n in range(1, 431)])
-        paths = list(Path(tree.root, "mail/work/INBOX/cur").glob("*U=77:2,"))
-        paths[0].unlink()
-        report = drain(tree.ledger, index, nullcontext, workers=2)
-        assert (report.added, [lost.key for lost in report.unreadable]) == (429, [key_of(message(77))])
-        assert index.keys() == keys(set(range(1, 431)) - {77})
-
-    def test_a_message_that_kills_its_worker(self, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Its neighbours are tried again alone; only it is given up."""
-        tree.file(tree.folder(), [message(n) for n in range(1, 8)])
-        monkeypatch.setattr(indexer, "_CHUNK", 3)
-        deadly = key_of(message(4))
-
-        class Pool:
-            def map(self, chunks: Iterable[list[Task]], *, deadline: float) -> Iterator[object]:
-                for chunk in chunks:
-                    yield Crashed(chunk) if deadly in [task.key for task in chunk] else analyse(chunk)
-
-        tasks, _ = indexer._batch(tree.ledger, tree.ledger.changes(0, 100))
-        ready = list(indexer._analysed(tasks, Pool()))  # type: ignore[arg-type]
-        assert {each.key for each in ready if isinstance(each, Prepared)} == keys({1, 2, 3, 5, 6, 7})
-        assert [each for each in ready if isinstance(each, Unreadable)] == [
-            Unreadable(deadly, "reading it kills the process")
-        ]
-
-    def test_a_message_that_never_ends(
-        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """It costs its neighbours a second try and the run two deadlines."""
-        tree.file(tree.folder(), [message(n) for n in range(1, 8)])
-        monkeypatch.setattr(indexer, "_CHUNK", 3)
-        monkeypatch.setattr(indexer, "_DEADLINE", 2.0)
-        tasks, _ = indexer._batch(tree.ledger, tree.ledger.changes(0, 100))
-        with Workers(endless_at_word4, 2) as pool:
-            list(pool.map([[], [], [], []]))
-            ready = list(indexer._analysed(tasks, pool))
-        assert {each.key for each in ready if isinstance(each, Prepared)} == keys({1, 2, 3, 5, 6, 7})
-        assert [each for each in ready if isinstance(each, Unreadable)] == [
-            Unreadable(key_of(message(4)), "reading it takes too long")
-        ]
-
-    def test_a_batch_is_bounded_by_bytes(
-        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(indexer, "BATCH_BYTES", 250_000)
-        wires = [message(n, body="large " * 20_000) for n in range(1, 6)] + [message(n) for n in range(6, 9)]
-        tree.file(tree.folder(), wires)
-        told: list[tuple[int, int]] = []
-        report = drain(
-            tree.ledger, index, nullcontext, advance=lambda done, total: told.append((done, total))
-        )
-        assert told == [(3, 8), (8, 8)]
-        assert (report.added, report.changes) == (8, 8)
-        assert_equal(tree, index)
-
-    def test_one_message_larger_than_a_batch(
-        self, tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(indexer, "BATCH_BYTES", 1)
-        tree.file(tree.folder(), [message(n) for n in range(1, 4)])
-        assert feed(tree, index).added == 3
-        assert_equal(tree, index)
-
-    def test_a_chunk_is_bounded_by_bytes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(indexer, "_CHUNK_BYTES", 10)
-        sizes = [4, 4, 4, 25, 1, *[0] * 60]
-        chunks = list(indexer._chunks(Task(bytes([n]), 0, (), size) for n, size in enumerate(sizes)))
-        assert [[task.size for task in chunk] for chunk in chunks[:3]] == [[4, 4], [4], [25]]
-        assert [len(chunk) for chunk in chunks[3:]] == [50, 11]
-        assert [task.size for chunk in chunks for task in chunk] == sizes
-
-
-class TestKilled:
-    def test_at_any_instant_nothing_is_skipped_or_doubled(
-        self, tree: Tree, index: Index, rounds: int
-    ) -> None:
-        tree.file(tree.folder(), [message(n) for n in range(1, 81)])
-        chance = random.Random(7)
-        for _ in range(2 * rounds):
-            with subprocess.Popen(
-                [sys.executable, "-c", CHILD, tree.root], stdout=subprocess.PIPE, text=True
-            ) as process:
-                assert process.stdout is not None
-                process.stdout.readline()
-                time.sleep(chance.uniform(0, 0.3))  # any instant will do
-                process.kill()
-            state = index.state()
-            if state is not None:
-                done = {key for number, key in tree.ledger.changes(0, 1000) if number <= state.change}
-                assert index.keys() == done and index.count() == len(done)
-        feed(tree, index)
-        assert_equal(tree, index)
-        assert set(found(tree, index, "subject:number")) == keys(range(1, 81))
-
 
 class TestStemming:
     def test_a_change_of_the_setting_builds_the_index_anew_and_is_said(
@@ -307,9 +190,9 @@ class TestStemming:
             assert len(found(tree, index, "connect", language)) == (2 if language == "english" else 0)
 
     def test_in_processes(self, tree: Tree, index: Index) -> None:
-        tree.file(tree.folder(), [message(n, "connections") for n in range(1, indexer._WORTH_WORKERS + 2)])
+        tree.file(tree.folder(), [message(n, "connections") for n in range(1, feeding.FEW + 2)])
         feed(tree, index, stemming="english", workers=2)
-        assert len(found(tree, index, "connected", "english")) == indexer._WORTH_WORKERS + 1
+        assert len(found(tree, index, "connected", "english")) == feeding.FEW + 1
 
     def test_another_ledger_too(self, tree: Tree, index: Index) -> None:
         tree.file(tree.folder(), [message(1), message(2)])
@@ -427,7 +310,7 @@ class TestDamaged:
         other = open_index(index_path(tree.root))
         report = feed(tree, other)
         assert report.rebuilt
-        assert (report.added, report.changes) == (6, 6)
+        assert report.added == 6
         assert_equal(tree, other)
         assert set(found(tree, other, "subject:number")) == keys(range(1, 7))
         assert feed(tree, other) == IndexReport()
@@ -448,10 +331,10 @@ class TestDamaged:
         real = index.maintain
         found = iter([DamagedError("a segment is not what was written")])
 
-        def once() -> bool:
+        def once(*how: Any) -> bool:
             for error in found:
                 raise error
-            return real()
+            return real(*how)
 
         monkeypatch.setattr(index, "maintain", once)
         report = feed(tree, index)
@@ -493,7 +376,7 @@ class TestDamaged:
         def damaged(*_: object) -> None:
             raise DamagedError("the ledger is damaged")
 
-        for method in ("changes", "last_change", "spots"):
+        for method in ("changed", "last_change"):
             with monkeypatch.context() as patch, pytest.raises(DamagedError, match="ledger"):
                 patch.setattr(tree.ledger, method, damaged)
                 feed(tree, index)

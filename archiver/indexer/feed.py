@@ -1,0 +1,137 @@
+"""An index and the ledger it is fed from: how far it is, and what changed since, a little at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+from msgspec.structs import replace
+
+from archiver.errors import DamagedError
+from archiver.indexer.reading import Documents, Unreadable
+from archiver.search.index import Document, Index, IndexState, Lock
+from archiver.store.ledger import Ledger
+
+FEW = 400
+"""So many changes are gone through at once: starting processes for them would cost more than it saves."""
+
+BATCH_BYTES = 64 << 20
+"""Messages of so many bytes are in memory until they are committed."""
+
+_OTHER = "it was fed from another ledger"
+_STEMMED = "its words were stemmed in another way"
+
+
+class IndexReport(msgspec.Struct, kw_only=True):
+    """What a drain did: documents added, removed, and those it could not read; why it was built anew."""
+
+    added: int = 0
+    removed: int = 0
+    rebuilt: str = ""
+    unreadable: list[Unreadable] = msgspec.field(default_factory=list)
+
+    def plus(self, later: IndexReport) -> IndexReport:
+        """What this drain and a later one did together."""
+        return IndexReport(
+            added=self.added + later.added,
+            removed=self.removed + later.removed,
+            rebuilt=self.rebuilt or later.rebuilt,
+            unreadable=[*self.unreadable, *later.unreadable],
+        )
+
+
+class AgainError(Exception):
+    """The index is not what it was a moment ago: begin again."""
+
+
+class Feed:
+    """The two, the lock of the index, and a report of what was done. The methods need the lock."""
+
+    def __init__(self, ledger: Ledger, index: Index, lock: Lock, stemming: str) -> None:
+        self.ledger = ledger
+        self.index = index
+        self.lock = lock
+        self.stemming = stemming
+        self.report = IndexReport()
+        self._documents = Documents(ledger.root)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Around what is done with the index: found damaged, it is emptied, once, and AgainError raised."""
+        try:
+            yield
+        except DamagedError as exc:
+            if self.report.rebuilt not in ("", _OTHER, _STEMMED):
+                raise  # so is the new one
+            self._begin_anew(exc.message)
+            raise AgainError from exc
+
+    def _begin_anew(self, reason: str) -> None:
+        self.index.clear()
+        self.report = IndexReport(removed=self.report.removed, rebuilt=reason)
+
+    def is_ours(self, state: IndexState) -> bool:
+        """Whether the index was fed from this ledger, and its words stemmed as they are to be."""
+        return (state.ledger, state.stemming) == (self.ledger.id, self.stemming)
+
+    def position(self) -> IndexState:
+        """How far the index is, after making it one of this ledger."""
+        with self.whole():
+            state = self.index.state()
+        if state and state.stemming != self.stemming:
+            self._begin_anew(_STEMMED)
+            state = None
+        if state is None:
+            return IndexState(self.ledger.id, 0, self.stemming)
+        # Before looking at what is there, since a pull may go on: what it adds now comes as a change.
+        last = self.ledger.last_change()
+        if self.is_ours(state) and state.seen <= last:
+            return state
+        self.report.rebuilt = self.report.rebuilt or _OTHER
+        known = self.ledger.keys("1")
+        with self.whole():
+            present = self.index.keys()
+        # First, so that a kill between the two leaves the index another ledger's, and all this is done again.
+        self.ledger.touch(known - present)
+        state = IndexState(self.ledger.id, last, self.stemming)
+        with self.whole():
+            self.index.apply((), present - known, state)
+        self.report.removed += len(present - known)
+        return state
+
+    def is_much(self, state: IndexState) -> bool:
+        """Whether more than a few changes were not looked at."""
+        return self.ledger.last_change() - state.seen > FEW
+
+    def catch_up(self, state: IndexState) -> int:
+        """Go through the changes that were not looked at, a few of them; how many documents those were."""
+        last = self.ledger.last_change()
+        batch: list[Document] = []
+        size = done = 0
+        for queued in self.ledger.changed(state.seen, last):
+            done += 1
+            document = self._documents.read(queued)
+            if isinstance(document, Unreadable):
+                self.report.unreadable.append(document)
+                continue
+            batch.append(document)
+            size += queued.size
+            if size >= BATCH_BYTES:
+                self._add(batch, state)
+                batch, size = [], 0
+        if last > state.seen:
+            self._add(batch, reached(state, last))
+        return done
+
+    def _add(self, batch: list[Document], state: IndexState) -> None:
+        with self.whole():
+            self.index.apply(batch, (), state)
+        self.report.added += len(batch)
+
+
+def reached(state: IndexState, change: int) -> IndexState:
+    """The state when everything up to this change was looked at."""
+    if state.bulk:
+        return replace(state, bulk=replace(state.bulk, upto=change))
+    return replace(state, change=change)

@@ -1,0 +1,156 @@
+"""A bulk in shares: each is read, analysed and written by one process, and they are told of in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from archiver.errors import ArchiverError, StoreError
+from archiver.indexer.reading import Documents, Unreadable
+from archiver.search.index import Portion, open_draft
+from archiver.store.records import Queued
+from archiver.workers import Crashed, Step, Workers
+
+# Seconds without a step (a message, or writing what was gathered) before a process is given up.
+_DEADLINE = 300.0
+# A process that dies before its first step is no fault of the mail.
+_TRIES = 3
+
+
+class Share(msgspec.Struct, frozen=True):
+    """Documents for one process, newest first. `number` is the share's place among all.
+
+    `root` is the archive, `place` one for drafts; `memory`: bytes of gathered documents after which they
+    are written. `seen`: changes up to this one are in what was queued.
+    """
+
+    number: int
+    queued: tuple[Queued, ...]
+    root: str
+    place: str
+    memory: int
+    seen: int
+    stemming: str = "off"
+    tries: int = 0
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What became of a share, or of a part of it."""
+
+    portions: tuple[Portion, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def plus(self, other: Written) -> Written:
+        return Written(self.portions + other.portions, self.unreadable + other.unreadable)
+
+
+Answer: TypeAlias = "tuple[int, Written | ArchiverError]"
+Pool: TypeAlias = "Workers[Share, Answer]"
+
+
+def write_share(share: Share, step: Step) -> Answer:
+    """Write a share; runs in a worker. A step for each document, and one more."""
+    try:
+        return share.number, _write(share, step)
+    except ArchiverError as error:
+        return share.number, error
+
+
+def _write(share: Share, step: Step) -> Written:
+    documents = Documents(share.root)
+    draft = open_draft(share.place, share.stemming)
+    portions: list[Portion] = []
+    unreadable: list[Unreadable] = []
+    # Oldest first, so that documents come in the order in which they will stand.
+    for queued in reversed(share.queued):
+        step()
+        document = documents.read(queued)
+        if isinstance(document, Unreadable):
+            unreadable.append(document)
+            continue
+        draft.add(document)
+        if draft.memory > share.memory:
+            portions.append(draft.write())
+            draft = open_draft(share.place, share.stemming)
+    step()
+    if len(draft):
+        portions.append(draft.write())
+    return Written(tuple(portions), tuple(unreadable))
+
+
+def written(pool: Pool, shares: Iterable[Share], idle: Callable[[], None]) -> Iterator[tuple[Share, Written]]:
+    """What became of each share, in their order.
+
+    A share that kills its process is taken apart: the message in hand alone, and what is before and after it.
+    So in the end only that message is given up.
+    """
+    source = iter(shares)
+    again: deque[Share] = deque()
+    made: dict[int, _Made] = {}
+    following = 0
+
+    def items() -> Iterator[Share]:
+        while share := again.popleft() if again else next(source, None):
+            made.setdefault(share.number, _Made(share))
+            yield share
+
+    while True:
+        for answer in pool.map(items(), deadline=_DEADLINE, idle=idle):
+            if isinstance(answer, Crashed):
+                pieces, lost = _taken_apart(answer)
+                again.extend(pieces)
+                made[answer.item.number].count(lost, len(pieces) - 1)
+            else:
+                number, result = answer
+                if isinstance(result, ArchiverError):
+                    raise result
+                made[number].count(result, -1)
+            while following in made and made[following].done:
+                finished = made.pop(following)
+                following += 1
+                yield finished.share, finished.written
+        if not again:
+            return
+
+
+class _Made:
+    """What was made of a share so far, and how many parts of it are under way."""
+
+    def __init__(self, share: Share) -> None:
+        self.share = share
+        self.written = Written()
+        self._open = 1
+
+    @property
+    def done(self) -> bool:
+        return self._open == 0
+
+    def count(self, written: Written, change: int) -> None:
+        self.written = self.written.plus(written)
+        self._open += change
+
+
+def _taken_apart(crashed: Crashed[Share]) -> tuple[list[Share], Written]:
+    """What to try in place of a share whose process died, and what is given up."""
+    share = crashed.item
+    if crashed.steps == 0 and not crashed.late:
+        if share.tries == _TRIES:
+            raise StoreError("processes that read mail are killed as they start", hint="is memory short?")
+        return [replace(share, tries=share.tries + 1)], Written()
+    if len(share.queued) == 1:
+        reason = "reading it takes too long" if crashed.late else "reading it kills the process"
+        return [], Written((), (Unreadable(share.queued[0].key, reason),))
+    return [replace(share, queued=part) for part in _parts(share.queued, crashed.steps)], Written()
+
+
+def _parts(queued: Sequence[Queued], steps: int) -> list[tuple[Queued, ...]]:
+    """The message at that step alone, what is around it; two halves, when it was all being written."""
+    at = len(queued) - max(steps, 1)
+    if at < 0:
+        at = len(queued) // 2
+        return [tuple(queued[:at]), tuple(queued[at:])]
+    return [part for part in map(tuple, (queued[:at], queued[at : at + 1], queued[at + 1 :])) if part]
