@@ -33,6 +33,8 @@ _LAST_RETRY = 3600.0
 # Seconds between the beginnings of two pulls that a server asked for: each is a login.
 _BREATH = 1.0
 _HEAD_START = 5.0
+# The job that tidies up the index; no account is called so.
+_TIDY = "the index/tidy"
 
 
 def retry_delay(failures: int, suggested: float | None = None) -> float:
@@ -295,7 +297,7 @@ class Daemon:
         archive = Archive(self.config, say=lambda text: self._log(f"{name}: {text}"), stop=self._stopped)
         try:
             only = [glob.escape(folder) for folder in folders]
-            report = archive.sync([name], folders=only, taken=self._listeners.taken(name))
+            report = archive.sync([name], folders=only, tidy=False, taken=self._listeners.taken(name))
             if name in report.errors:
                 raise report.errors[name]
         except InterruptedRun:
@@ -310,6 +312,21 @@ class Daemon:
             # What was only flags, or a word too many, is not worth a line each time.
             if not folders or line != f"{name}: nothing new":
                 self._log(line)
+            if report.index and report.index.added:
+                self._arrange_tidying()
+
+    def _arrange_tidying(self) -> None:
+        """Tidy up the index soon, beside the pulls: it may take minutes."""
+        from apscheduler.triggers.date import DateTrigger
+
+        self._scheduler.add_job(self._tidy, DateTrigger(), id=_TIDY, replace_existing=True)
+
+    def _tidy(self) -> None:
+        try:
+            Archive(self.config, say=self._log, stop=self._stopped).tidy_index()
+        except ArchiverError as exc:
+            # The next time mail is indexed, it will be met again there.
+            self._log(f"the index cannot be tidied up: {exc.message}")
 
     def _failed(self, name: str, exc: ArchiverError) -> None:
         self._log(f"{name}: {exc.message}{f' ({exc.hint})' if exc.hint else ''}")
@@ -340,6 +357,8 @@ class Daemon:
             self._log(line.rstrip())
 
     def _skipped(self, event: Any) -> None:
+        if event.job_id == _TIDY:
+            return  # the one that goes on looks again before it ends
         self._log(f"{event.job_id}: the last run still goes on, so this turn is skipped")
 
     def _publish(self) -> None:

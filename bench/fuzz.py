@@ -141,10 +141,10 @@ def read_mail(raw: bytes) -> None:
     json.dumps(msgspec.to_builtins(message), ensure_ascii=False).encode()
     for each in message.attachments[:20]:
         assert len(attachment_bytes(raw, each.part)) == each.size, "an attachment is as long as is said"
-    made = document(b"k" * 32, 0, len(raw), message)
-    for values in texts(made).values():
-        assert all(term for value in values for term in terms(value)), "a term is never empty"
-    Gathered("english").add(made)
+    indexed = document(b"k" * 32, 0, len(raw), message)
+    Gathered("english").add(indexed)
+    for values in texts(indexed).values():
+        assert all(map(all, map(terms, values))), "a term is never empty"
     snippet(message.text[:SHOWN], wanted(parse_query("a OR 京", now=NOW), "body"), 80)
 
 

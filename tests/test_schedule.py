@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from archiver.archive import Archive
 from archiver.config import Config, Duration, Schedule, load
-from archiver.errors import ConnectError, LockedError, UsageError
+from archiver.errors import ConnectError, DiskFullError, LockedError, UsageError
 from archiver.schedule import Daemon, retry_delay, trigger
 from tests.cli.home import PASSWORD, Home, complains, until
 from tests.cli.mails import mail
@@ -367,6 +367,36 @@ class TestFailures:
         assert not [line for line in run.lines if "secret mail" in line]
         with running(every(home, 0.4), debug=True) as run:
             run.says("in sync")
+
+    def test_the_index_is_tidied_up_beside_the_pulls(
+        self, work: tuple[Home, User], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home, user = work
+        tidying, pulled = threading.Event(), threading.Event()
+
+        def tidy(self: Archive) -> None:
+            tidying.set()
+            assert pulled.wait(20)
+
+        monkeypatch.setattr(Archive, "tidy_index", tidy)
+        with running(every(home, 0.4)) as run:
+            run.says("work: 1 new")
+            assert tidying.wait(20)
+            user.save(mail("Another"))
+            run.says("work: 1 new", 2)
+            pulled.set()
+        assert not [line for line in run.lines if "tidy" in line]
+
+    def test_an_index_that_cannot_be_tidied_up(
+        self, work: tuple[Home, User], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def tidy(self: Archive) -> None:
+            raise DiskFullError("no space left for the index")
+
+        monkeypatch.setattr(Archive, "tidy_index", tidy)
+        with running(every(work[0], 0.4)) as run:
+            run.says("the index cannot be tidied up: no space left for the index")
+            run.says("work: nothing new")
 
     @pytest.mark.parametrize("error", [ConnectError("gone"), ZeroDivisionError()])
     def test_a_run_that_ends_while_all_stops(

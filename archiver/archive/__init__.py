@@ -9,7 +9,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,10 @@ from msgspec.structs import replace
 from archiver.archive.ids import resolve, short_id
 from archiver.archive.reports import AccountCheck, Repaired, Results, Row, StatusReport, SyncReport
 from archiver.config import Account, Config, SmtpServer
-from archiver.errors import ArchiverError, InterruptedRun, NotFoundError, UsageError
+from archiver.errors import ArchiverError, DamagedError, InterruptedRun, NotFoundError, UsageError
 from archiver.store import layout
 from archiver.store.ledger import Ledger
-from archiver.store.locks import lock
+from archiver.store.locks import holder, lock
 from archiver.store.maildir import disk_errors
 from archiver.store.records import Spot
 
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 
 # During a pull, the index is fed whenever so many documents wait for it.
 _INDEX_DURING_PULL = 2000
+# Who holds this lock builds the index from much mail; others add to it meanwhile.
+_BULK = "bulk"
+# More documents than these take a while to index.
+_LONG = 10_000
 
 
 class Archive:
@@ -169,14 +173,15 @@ class Archive:
         *,
         folders: Sequence[str] = (),
         index: bool = True,
+        tidy: bool = True,
         progress: Progress | None = None,
         indexed: Callable[[int, int], None] = lambda done, total: None,
         taken: int = 0,
     ) -> SyncReport:
         """Pull the accounts, all at once, a thread each, and index what came, while pulling and after.
 
-        `taken` of each account's connections are in use by somebody else. One account's error does not
-        touch the others. InterruptedRun when `stop` said so.
+        Without `tidy` the index is left to `tidy_index`. `taken` of each account's connections are in use
+        by somebody else. One account's error does not touch the others. InterruptedRun when `stop` said so.
         """
         from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -201,7 +206,7 @@ class Archive:
                 if isinstance(stopped, InterruptedRun):
                     raise stopped
             if index:
-                self._conclude_index(ledger, drained, indexed, report)
+                self._conclude_index(ledger, drained, indexed, report, tidy)
             for bug in ended:
                 if bug is not None:
                     raise bug
@@ -213,10 +218,11 @@ class Archive:
         drained: list[IndexReport],
         indexed: Callable[[int, int], None],
         report: SyncReport,
+        tidy: bool,
     ) -> None:
         """Index the rest; an error of the index must not hide how the pulls went."""
         try:
-            drained.append(self._drain(ledger, indexed))
+            drained.append(self._drain(ledger, indexed, tidy=tidy))
         except InterruptedRun:
             raise
         except ArchiverError as exc:
@@ -277,7 +283,12 @@ class Archive:
     # The index
 
     def _drain(
-        self, ledger: Ledger, advance: Callable[[int, int], None] = lambda done, total: None
+        self,
+        ledger: Ledger,
+        advance: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        tidy: bool = True,
+        bulk_lock: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> IndexReport:
         from archiver.indexer import drain
 
@@ -286,28 +297,52 @@ class Archive:
                 ledger,
                 index,
                 lambda: self.lock("index", "indexing"),
+                bulk_lock=bulk_lock or (lambda: lock(self.root, _BULK, "indexing", wait=False)),
                 workers=self.config.index.workers,
+                memory=self.config.index.memory,
                 stemming=self.config.index.stemming,
+                tidy=tidy,
                 advance=advance,
                 stop=self.stop,
             )
         if report.rebuilt:
             self.say(f"the index was brought in line with the mail: {report.rebuilt}")
+        if report.left:
+            self.say(f"much mail is being indexed by {holder(self.root, _BULK) or 'another run'}")
         return report
 
     def _drain_quietly(self, ledger: Ledger) -> list[IndexReport]:
         """During a pull: a failure, or a Ctrl-C, will be met again by the drain that follows."""
         try:
-            return [self._drain(ledger)]
+            return [self._drain(ledger, tidy=False)]
         except ArchiverError:
             return []
 
-    def reindex(self, advance: Callable[[int, int], None] = lambda done, total: None) -> IndexReport:
-        """Throw the index away and build it anew from the mail."""
-        with self.ledger() as ledger:
+    def reindex(
+        self, advance: Callable[[int, int], None] = lambda done, total: None, *, anew: bool = False
+    ) -> IndexReport:
+        """Throw the index away and build it anew from the mail, newest first.
+
+        Where that was begun and interrupted it goes on, unless it is to begin `anew`.
+        """
+        with self.ledger() as ledger, self.lock(_BULK, "reindex"):
             with self.lock("index", "reindex"), self.index() as index:
-                index.clear()
-            return self._drain(ledger, advance)
+                done = 0 if anew else _begun(ledger, index)
+                if not done:
+                    index.clear()
+            total = ledger.document_count()
+            if done:
+                self.say(f"going on where the last run stopped: {done:,} of {total:,} messages are indexed")
+            elif total > _LONG:
+                self.say("a search finds what is indexed so far; the newest mail comes first")
+            return self._drain(ledger, advance, bulk_lock=nullcontext)
+
+    def tidy_index(self) -> None:
+        """Merge what the index is made of, so that a search reads little; readers and writers go on."""
+        from archiver.indexer import tidy_up
+
+        with self.ledger() as ledger, self.index() as index:
+            tidy_up(ledger, index, lambda: self.lock("index", "tidying up the index"), self.stop)
 
     # search and show
 
@@ -509,6 +544,17 @@ def _indexed(ledger: Ledger, index: Index) -> int:
     except ArchiverError:
         return 0
     return state.change if state and state.ledger == ledger.id else 0
+
+
+def _begun(ledger: Ledger, index: Index) -> int:
+    """How many documents of a build from nothing are indexed; 0 when none was interrupted."""
+    try:
+        state = index.state()
+    except DamagedError:
+        return 0
+    if state is None or state.bulk is None or (state.ledger, state.change) != (ledger.id, 0):
+        return 0
+    return state.bulk.done
 
 
 def _without(account: Account, taken: int) -> Account:

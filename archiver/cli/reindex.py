@@ -14,12 +14,17 @@ from archiver.errors import PartialError
     epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 some messages could not be read,"
     " 75 no space left, 130 or 143 interrupted."
 )
+@click.option("--anew", is_flag=True, help="Begin again, even where one was interrupted.")
 @click.pass_obj
-def command(session: Session) -> None:
-    """Throw the index away and build it anew from the mail; interrupted, the next sync continues."""
+def command(session: Session, anew: bool) -> None:
+    """Throw the index away and build it anew from the mail, newest first.
+
+    Meanwhile a search finds what is indexed so far. Interrupted, it goes on where it stopped, with the next
+    reindex or sync.
+    """
     archive = session.archive()
     with session.stoppable(), meter() as progress:
-        report = archive.reindex(progress.indexed)
+        report = archive.reindex(progress.indexed, anew=anew)
     print(f"indexed {count(report.added, 'message')}")
     for lost in report.unreadable:
         say(f"not indexed: {lost.reason}")

@@ -257,12 +257,18 @@ class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str = ""
 
 
+_LEAST_MEMORY = Size(128 << 20)
+
+
 class IndexSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How the search index is built."""
 
     workers: Annotated[
-        int, Meta(ge=0, le=64, description="processes that read and analyse mail; 0: one per core, at most 4")
+        int, Meta(ge=0, le=64, description="processes that index much mail; 0: one per core, at most 4")
     ] = 0
+    memory: Annotated[
+        Size, Meta(description="what all of them together take; fewer are started where it is short")
+    ] = Size(512 << 20)
     stemming: Annotated[
         Stemming,
         Meta(
@@ -270,6 +276,10 @@ class IndexSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "build the index anew"
         ),
     ] = "off"
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.memory < _LEAST_MEMORY:
+            yield "memory", f"expected at least {_LEAST_MEMORY}"
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

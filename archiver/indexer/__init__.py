@@ -22,9 +22,10 @@ from archiver.indexer.bulk import Options, go_through
 from archiver.indexer.feed import AgainError, Feed, IndexReport
 from archiver.indexer.reading import Unreadable
 from archiver.search.index import Index, Lock
+from archiver.search.places import LedgerPlaces
 from archiver.store.ledger import Ledger
 
-__all__ = ["MEMORY", "IndexReport", "Unreadable", "drain"]
+__all__ = ["MEMORY", "IndexReport", "Unreadable", "drain", "tidy_up"]
 
 MEMORY = 512 << 20
 """Bytes of all processes together during a bulk."""
@@ -60,10 +61,13 @@ def drain(
             if much or state.bulk:
                 options = Options(workers, memory, advance, stop)
                 if not go_through(feed, bulk_lock, options):
+                    feed.report.left = True
                     return feed.report
             elif done:
                 advance(done, done)
-            elif not tidy or _tidied(feed, stop):
+            else:
+                if tidy:
+                    _tidy(feed, stop)
                 return feed.report
         except AgainError:
             continue
@@ -71,19 +75,25 @@ def drain(
             raise InterruptedRun()
 
 
-def _tidied(feed: Feed, stop: Callable[[], bool]) -> bool:
-    """Tidy up as long as that is worth a step; what is asked to stop leaves it to the next time."""
+def tidy_up(ledger: Ledger, index: Index, lock: Lock, stop: Callable[[], bool]) -> None:
+    """Tidy up as long as that is worth a step; who is asked to stop leaves it to the next time."""
 
     def idle() -> None:
         if stop():
             raise InterruptedRun()
 
     try:
-        while not stop() and feed.index.maintain(feed.lock, idle):
+        while not stop() and index.maintain(lock, idle):
             pass
+        with lock():
+            index.note_numbers(LedgerPlaces(ledger))
     except InterruptedRun:
         pass
+
+
+def _tidy(feed: Feed, stop: Callable[[], bool]) -> None:
+    try:
+        tidy_up(feed.ledger, feed.index, feed.lock, stop)
     except DamagedError:
         with feed.lock(), feed.whole():
             raise
-    return True

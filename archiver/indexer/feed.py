@@ -24,11 +24,15 @@ _STEMMED = "its words were stemmed in another way"
 
 
 class IndexReport(msgspec.Struct, kw_only=True):
-    """What a drain did: documents added, removed, and those it could not read; why it was built anew."""
+    """What a drain did: documents added, removed, and those it could not read; why it was built anew.
+
+    `left`: somebody else is at the rest.
+    """
 
     added: int = 0
     removed: int = 0
     rebuilt: str = ""
+    left: bool = False
     unreadable: list[Unreadable] = msgspec.field(default_factory=list)
 
     def plus(self, later: IndexReport) -> IndexReport:
@@ -37,6 +41,7 @@ class IndexReport(msgspec.Struct, kw_only=True):
             added=self.added + later.added,
             removed=self.removed + later.removed,
             rebuilt=self.rebuilt or later.rebuilt,
+            left=later.left,
             unreadable=[*self.unreadable, *later.unreadable],
         )
 

@@ -28,7 +28,7 @@ from archiver.errors import (
     StoreError,
     UsageError,
 )
-from archiver.indexer import IndexReport
+from archiver.indexer import IndexReport, bulk, feed
 from archiver.pull import AccountReport
 from archiver.search.index import Total
 from archiver.store.locks import lock
@@ -362,6 +362,72 @@ def test_reindexing_counts_and_can_be_stopped_and_continued(tree: Tree) -> None:
     assert archive.search("word6").pending == 0
 
 
+class TestReindexing:
+    """Of much mail: six documents are much, two a share."""
+
+    @pytest.fixture
+    def interrupted(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> int:
+        """A reindex that was interrupted after so many documents."""
+        monkeypatch.setattr(feed, "FEW", 3)
+        monkeypatch.setattr(bulk, "SHARE", 2)
+        held = 0
+
+        def stop() -> bool:
+            nonlocal held
+            with archive.index() as index:
+                held = index.count()
+            return 0 < held < 6
+
+        archive.stop = stop
+        with pytest.raises(InterruptedRun):
+            archive.reindex()
+        archive.stop = lambda: False
+        return held
+
+    def test_interrupted_it_goes_on(self, archive: Archive, said: list[str], interrupted: int) -> None:
+        assert 0 < len(archive.search("account:work").rows) == interrupted < 6
+        told: list[tuple[int, int]] = []
+        said.clear()
+        report = archive.reindex(lambda done, total: told.append((done, total)))
+        assert (report.added, told[-1]) == (6 - interrupted, (6, 6))
+        assert said == [f"going on where the last run stopped: {interrupted} of 6 messages are indexed"]
+        assert len(archive.search("account:work").rows) == 6
+
+    def test_a_sync_goes_on_with_it(self, archive: Archive, interrupted: int) -> None:
+        with archive.ledger() as ledger:
+            assert archive._drain(ledger).added == 6 - interrupted
+        assert len(archive.search("account:work").rows) == 6
+
+    def test_it_begins_anew_when_told_to(self, archive: Archive, said: list[str], interrupted: int) -> None:
+        said.clear()
+        assert archive.reindex(anew=True).added == 6
+        assert said == []
+
+    def test_a_whole_index_is_always_begun_anew(self, archive: Archive) -> None:
+        assert archive.reindex().added == archive.reindex().added == 6
+
+    def test_who_comes_meanwhile_says_so_and_leaves_it(
+        self, archive: Archive, said: list[str], interrupted: int
+    ) -> None:
+        said.clear()
+        with archive.ledger() as ledger, lock(archive.root, "bulk", "reindex"):
+            report = archive._drain(ledger)
+        assert (report.added, report.left) == (0, True)
+        assert said == [f"much mail is being indexed by PID {os.getpid()}, reindex"]
+
+
+def test_tidying_up(archive: Archive, tree: Tree) -> None:
+    for number in range(10, 19):
+        tree.file(tree.folder(), [message(number)], first=number)
+        with archive.ledger() as ledger:
+            archive._drain(ledger, tidy=False)
+    segments = Path(tree.root, "index")
+    before = len(list(segments.glob("*.seg")))
+    archive.tidy_index()
+    assert len(list(segments.glob("*.seg"))) <= before - 7
+    assert len(archive.search("account:work").rows) == 15
+
+
 def test_verify_finds_no_archive_where_none_is(tmp_path: Path) -> None:
     """A disk that is not mounted is not an empty archive in good order."""
     root = tmp_path / "not-mounted" / "archive"
@@ -377,7 +443,7 @@ def test_an_error_of_the_index_does_not_hide_the_pull(
     pulled = AccountReport(account="work")
     full = DiskFullError("no space left for the index")
 
-    def drain(*_: object) -> NoReturn:
+    def drain(*_: object, **__: object) -> NoReturn:
         raise full
 
     monkeypatch.setattr(archive, "_pull", lambda *_: pulled)
@@ -398,7 +464,7 @@ def test_one_accounts_bug_does_not_hide_the_others(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(archive, "_pull", pull)
 
-    def drain(*_: object) -> IndexReport:
+    def drain(*_: object, **__: object) -> IndexReport:
         drained.append(True)
         return IndexReport()
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.config import Config, Duration, Schedule, SecretSource, find, load, parse, warnings
+from archiver.config.structs import IndexSettings, Size
 from archiver.errors import ArchiverError, ConfigError
 
 PROJECT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ class TestAccepted:
         assert config.accounts["work"].name == "work"
         assert config.accounts["work"].schedule is None
         assert config.accounts["work"].flags_every == Duration(86400)
-        assert (config.smtp, config.index.workers) == ({}, 0)
+        assert (config.smtp, config.index) == ({}, IndexSettings(0, Size(512 << 20)))
         assert (server.connections, server.compress, server.daily_bytes) == (3, "auto", None)
 
     @pytest.mark.parametrize("written", ["password: x", "token: x", "token: {command: get-token}"])
@@ -177,7 +178,7 @@ class TestProblems:
             "      user: me\n"
             "    folders: {include: INBOX}\n"
             "    schedule: {every: soon}\n"
-            "index: {workers: -1}\n"
+            "index: {workers: -1, memory: 64M}\n"
         )
         assert problems(text) == [
             "1: archive: expected text, got a whole number",
@@ -191,6 +192,10 @@ class TestProblems:
             "12: accounts.home.schedule.every: expected a time span such as 30s, 15m, 2h or 1d",
             "13: index.workers: expected a whole number >= 0",
         ]
+
+    def test_memory_that_is_no_use(self) -> None:
+        assert problems("archive: a\nindex: {memory: 100M}\n") == ["2: index.memory: expected at least 128M"]
+        assert parse("archive: a\nindex: {memory: 1G}\n", Path()).index.memory == 1 << 30
 
     @pytest.mark.parametrize(
         ("text", "expected"),

@@ -107,7 +107,7 @@ class TestDrain:
             yield
 
         drain(tree.ledger, index, lock, advance=lambda done, total: told.append((done, total)))
-        assert held == [0, 17]
+        assert held == [0, 17, 17]
         assert told == [(17, 17)]
         assert_equal(tree, index)
 

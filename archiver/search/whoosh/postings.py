@@ -177,7 +177,7 @@ class _List:
         heaviest, shortest, longest = self._note(ids, weights)
         data = b"".join(
             (
-                b"((",
+                b"(",
                 INTEGERS[ids[0]],
                 *map(INTEGERS.__getitem__, map(sub, ids[1:], ids)),
                 b"t",
