@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from archiver.errors import ArchiverError, ServerError
+from archiver.errors import ArchiverError, InterruptedRun, ServerError
 
 Worker = TypeVar("Worker")
 Result = TypeVar("Result")
@@ -46,7 +46,8 @@ class Crew(Generic[Worker]):
     def together(self, jobs: Sequence[Callable[[Worker], Result]], me: Worker, helpers: int) -> list[Result]:
         """Do all jobs, with up to so many helpers; the results in order.
 
-        The first error ends it: no further job is begun, and it is raised when those under way have ended.
+        The first error ends it: no further job is begun, and it is raised when those under way have ended,
+        unless one of them failed for a graver reason than the server's or the user's word.
         """
         batch: _Batch[Worker, Result] = _Batch(jobs)
         with self._changed:
@@ -92,8 +93,9 @@ class Crew(Generic[Worker]):
         elif own and isinstance(error, ServerError):
             batch.left.appendleft((number, job))
             raise error
-        else:
-            batch.error = batch.error or error
+        elif batch.error is None or not isinstance(error, ServerError | InterruptedRun):
+            # What went wrong here counts for more than a line that ended: it leaves more to put in order.
+            batch.error = error
 
     def _help(self) -> None:
         try:

@@ -217,6 +217,22 @@ class TestCrew:
             crew.together([lambda worker, n=n: job(worker, n) for n in range(1000)], "captain", 2)  # type: ignore[misc]
         assert len(begun) < 1000
 
+    @pytest.mark.parametrize("first", [ConnectionLostError("lost"), InterruptedRun()])
+    def test_an_error_of_the_disk_is_not_hidden_by_the_end_of_a_line(self, first: Exception) -> None:
+        """Or the folder would pass for one that was left in good order."""
+        both = threading.Barrier(2)
+
+        def job(worker: str) -> None:
+            both.wait(10)
+            if worker == "captain":
+                raise first
+            while crew._batches[0].error is None:
+                time.sleep(0.001)
+            raise StoreError("no more")
+
+        with self.crew() as crew, pytest.raises(StoreError, match="no more"):
+            crew.together([job, job], "captain", 1)
+
     def test_leaves_no_thread_behind(self) -> None:
         before = threading.active_count()
         with self.crew() as crew:
