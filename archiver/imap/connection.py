@@ -252,10 +252,14 @@ class Connection:
     def _search(self, first: int) -> list[tuple[int, int]] | None:
         """Ascending ranges of UIDs (RFC 4731, 3.1); None when they cannot be relied on."""
         spans: list[tuple[int, int]] = []
+        plain = False
         with translate(self._exchange.server):
             for line in self._exchange.ask(b"UID SEARCH RETURN (ALL) UID %d:*" % first):
                 spans += ((min(span), max(span)) for span in found_in(line, len(spans)))
+                plain |= line.text[:9].upper() == b"* SEARCH "
             self._exchange.go_on_after(line)
+        if plain:
+            return None  # it offers ESEARCH and answers as if it had none
         # Some may have come since the mailbox was opened.
         most = self._exists * 2 + 1000
         good = self._exchange.ok(line) and sum(high - low + 1 for low, high in spans) <= most

@@ -61,6 +61,7 @@ def test_what_is_told(server: ScriptedServer, log_in: Connect, answer: str, uids
         (found("ALL 1:4294967295"), "{tag} OK done"),
         ("{tag} BAD what is that?",),
         ("{tag} NO not today",),
+        ("* SEARCH 3 4 5", "{tag} OK done"),
     ],
 )
 def test_what_cannot_be_relied_on_is_asked_for_line_by_line(
