@@ -64,7 +64,7 @@ class AccountReport(msgspec.Struct, kw_only=True):
 
 
 class Progress(Protocol):
-    """Told how far a pull is; called from the pulling thread."""
+    """Told how far a pull is; called from the thread of each connection."""
 
     def expect(self, account: str, folder: str, messages: int) -> None: ...
     def stored(self, account: str, messages: int, size: int) -> None: ...

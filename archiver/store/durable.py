@@ -28,7 +28,10 @@ _SYNCFS_TYPES = frozenset(("ext4", "xfs", "btrfs", "tmpfs"))
 
 
 class Syncer:
-    """Makes written files durable. For one thread at a time; use as a context manager."""
+    """Makes written files durable; use as a context manager.
+
+    A group may begin while another thread waits for the one before it; no two begin, and no two end, at once.
+    """
 
     def __init__(self, *, use_syncfs: bool = True) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="fsync")
