@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import socket
 import sqlite3
@@ -269,7 +270,7 @@ def lose(index: Path) -> None:
 
 def age(index: Path) -> None:
     for path in index.glob("archiver-*.json"):
-        path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":0'))
+        path.write_bytes(re.sub(rb'"format":\d+', b'"format":0', path.read_bytes()))
 
 
 def scribble(index: Path) -> None:
