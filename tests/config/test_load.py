@@ -434,7 +434,7 @@ class TestNotYaml:
     )
     def test_deep_or_endless_files_are_refused_at_once(self, text: str) -> None:
         (found,) = problems(text)
-        assert "nested too deeply" in found
+        assert "nest" in found  # in the words of PyYAML, where it notices first
 
     @given(
         st.text(max_size=60)
