@@ -155,7 +155,8 @@ class Connection:
 
     def _status_items(self) -> bytes:
         more = b" HIGHESTMODSEQ" if self.has("CONDSTORE") else b""
-        more += b" MAILBOXID" if self.has("OBJECTID") else b""
+        # Cyrus 3.6 tells memory it has freed, line ends and all; EXAMINE has it right.
+        more += b" MAILBOXID" if self.has("OBJECTID") and "cyrus" not in self.identity.lower() else b""
         return b"(MESSAGES UIDNEXT UIDVALIDITY%b)" % more
 
     def status(self, mailboxes: Sequence[Mailbox]) -> dict[str, Status | FolderError]:

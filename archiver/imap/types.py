@@ -24,7 +24,7 @@ class Mailbox(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """STATUS of a mailbox; what the server left out is None.
 
-    `mailboxid` (RFC 8474, 4.3) is a hint: Cyrus tells garbage after a RENAME. EXAMINE tells it for certain.
+    `mailboxid` (RFC 8474, 4.3) is a hint, which not every server has right: EXAMINE tells it for certain.
     """
 
     messages: int | None

@@ -6,7 +6,7 @@ import bisect
 import functools
 from array import array
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import gt
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from types import MappingProxyType
 import msgspec
 
 from archiver.config import Folders
+from archiver.errors import FolderError
 from archiver.imap import Mailbox, Selected, Status
 from archiver.pull.listing import Names
 from archiver.store.ledger import glob_folder
@@ -84,16 +85,24 @@ def is_new_epoch(folder: Folder, selected: Selected, highest: int) -> bool:
     return folder.is_over(selected.uidvalidity, selected.uidnext, highest, selected.mailboxid)
 
 
-def suspects(folders: Iterable[Folder], told: Mapping[str, str | None], pulled: Container[str]) -> list[str]:
+def suspects(
+    folders: Iterable[Folder], there: Collection[str], statuses: Mapping[str, Status | FolderError]
+) -> list[str]:
     """Raw names of mailboxes that may have had another name, or be another under a known one: EXAMINE tells.
 
-    `told` has what STATUS told of MAILBOXIDs, or None, for each mailbox there is. It is true but for Cyrus,
-    which tells anything after a RENAME: any new name that is `pulled` may be that of a folder that is lost.
+    `there` are all that can be opened, `statuses` are of those that are pulled. A name that is new may be
+    that of a folder that is lost; one that is not pulled only when the folder was there the last time.
     """
-    known = {folder.raw: folder.mailboxid for folder in folders}
-    lost = {name for raw, name in known.items() if name and raw not in told}
-    changed = [raw for raw, name in told.items() if name and known.get(raw) and name != known[raw]]
-    new = [raw for raw, name in told.items() if not known.get(raw) and (raw in pulled or name in lost)]
+    rows = {folder.raw: folder for folder in folders if folder.mailboxid}
+    lost = [folder for raw, folder in rows.items() if raw not in there]
+    told = {raw: status for raw, status in statuses.items() if raw in rows and isinstance(status, Status)}
+    changed = [
+        raw
+        for raw, status in told.items()
+        if rows[raw].is_over(status.uidvalidity, status.uidnext, 0, status.mailboxid)
+    ]
+    at_once = any(folder.listed for folder in lost)
+    new = [raw for raw in there if raw not in rows and (at_once or raw in statuses)]
     return changed + (new if lost or changed else [])
 
 

@@ -24,31 +24,19 @@ def follow_renames(
 ) -> dict[str, str]:
     """Let folders and their directories have the names the server has for them now: raw names, old names.
 
-    `statuses` are of the mailboxes that are pulled. When a folder is no longer listed those that are not
-    pulled are asked for theirs as well, if their names are new: it must not be taken for gone.
+    `statuses` are of the mailboxes that are pulled. The others follow as well: none is to be taken for gone.
     """
     if not connection.has("OBJECTID"):
         return {}
     forget_doubles(ledger, ledger.folders(account))
     folders = ledger.folders(account)
     there = {mailbox.raw: mailbox for mailbox in mailboxes if mailbox.selectable}
-    known = {folder.raw for folder in folders}
-    others: Mapping[str, Status | FolderError] = {}
-    if any(folder.listed and folder.mailboxid and folder.raw not in there for folder in folders):
-        others = connection.status(
-            [m for raw, m in there.items() if raw not in known and raw not in statuses]
-        )
-    told = {raw: _mailboxid(statuses.get(raw) or others.get(raw)) for raw in there}
-    confirmed = _confirm(connection, folders, there, plan.suspects(folders, told, statuses))
+    confirmed = _confirm(connection, folders, there, plan.suspects(folders, there, statuses))
     renamed = plan.renames(folders, there, confirmed)
     moving = {folder.id for folder in renamed.values()}
     for raw, folder in renamed.items():
         _rename(ledger, folder, there[raw], moving, fault)
     return {raw: folder.name for raw, folder in renamed.items()}
-
-
-def _mailboxid(status: Status | FolderError | None) -> str | None:
-    return status.mailboxid if isinstance(status, Status) else None
 
 
 def _confirm(

@@ -154,6 +154,19 @@ class TestMailboxes:
         assert status.mailboxid in (None, "a")
         assert connection.examine(INBOX).mailboxid == "F7"
 
+    @pytest.mark.parametrize("listed", [True, False], ids=["LIST-STATUS", "STATUS"])
+    def test_status_is_not_asked_of_cyrus(
+        self, server: ScriptedServer, log_in: Connect, listed: bool
+    ) -> None:
+        """What it tells is memory that it has freed, and may break a line."""
+        server.account.late = (*server.account.late, *(["LIST-STATUS"] if listed else []))
+        server.on("ID", reply('* ID ("name" "Cyrus IMAPD" "version" "3.6.1")', "{tag} OK done"))
+        connection = log_in(server)
+        told = connection.status(connection.list_folders())
+        assert {getattr(status, "mailboxid", "?") for status in told.values()} == {None}
+        assert "UIDVALIDITY MAILBOXID" not in "".join(command.arguments for command in server.commands)
+        assert connection.examine(INBOX).mailboxid == "F0"
+
     def test_elsewhere_nobody_is_asked(self, scripted: Scripted, log_in: Connect) -> None:
         server = scripted()
         connection = log_in(server)

@@ -12,7 +12,8 @@ from archiver.errors import InterruptedRun
 from archiver.store.ledger import Ledger
 from tests.pull import checks
 from tests.pull.conftest import HOUR, Archive, ArchiveOf, mail, only, small_groups
-from tests.pull.steps import facts, fetches, lose_ledger, mended
+from tests.pull.steps import NOON, facts, fetches, lose_ledger, mended
+from tests.servers.cyrus import User
 from tests.servers.fake import FakeConnection, FakeServer
 from tests.servers.pymap import Mail, Pymap
 
@@ -144,6 +145,30 @@ class TestLinked:
             (name, 101 + i): mail(n) for name, each in folders.items() for i, n in enumerate(each)
         } | {("Küche", 103): mail(2), ("Küche", 104): mail(4)}
         checks.converged(archive.root, messages)
+
+    def test_on_cyrus(self, cyrus_mailbox: User, archive_of: ArchiveOf) -> None:
+        archive = archive_of(cyrus_mailbox.server, user=cyrus_mailbox.name)
+        cyrus_mailbox.create("A", "B")
+        for number in (1, 2, 3):
+            cyrus_mailbox.save(mail(number), date=NOON)
+        cyrus_mailbox.copy("INBOX", "1:2", "A")
+        report = archive.sync()
+        assert (report.total("stored"), report.total("spared")) == (5, 2)
+        assert report.total("bytes") == 3 * len(mail(1))
+        cyrus_mailbox.move("INBOX", "3", "B")
+        cyrus_mailbox.copy("A", "1:2", "B")
+        report = archive.sync()
+        assert (report.total("stored"), report.total("spared"), report.total("gone")) == (3, 3, 1)
+        messages = {
+            ("INBOX", 1): 1,
+            ("INBOX", 2): 2,
+            ("A", 1): 1,
+            ("A", 2): 2,
+            ("B", 1): 3,
+            ("B", 2): 1,
+            ("B", 3): 2,
+        }
+        checks.converged(archive.root, {place: mail(number) for place, number in messages.items()})
 
 
 class TestFetched:

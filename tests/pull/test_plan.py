@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.config import Folders
+from archiver.errors import FolderError
 from archiver.imap import Mailbox, Selected, Status
 from archiver.pull import plan
 from archiver.pull.listing import Named, Names
@@ -257,8 +258,11 @@ class TestRenames:
     def rows(self, **mailboxids: str | None) -> list[Folder]:
         return [folder(id=i, raw=raw, mailboxid=name) for i, (raw, name) in enumerate(mailboxids.items())]
 
+    def told(self, **mailboxids: str | None) -> dict[str, Status | FolderError]:
+        return {raw: status(mailboxid=name) for raw, name in mailboxids.items()}
+
     def test_nobody_is_suspected_where_all_is_as_it_was(self) -> None:
-        told = {"A": "F1", "B": None, "New": "F7"}
+        told = self.told(A="F1", B=None, New="F7")
         assert plan.suspects(self.rows(A="F1", B="F2"), told, told) == []
 
     @pytest.mark.parametrize(
@@ -270,16 +274,28 @@ class TestRenames:
             ({"A": "F2", "B": "F1"}, {"A", "B"}),
             ({"A": "F2", "B": None}, {"A"}),
             ({"A": "F9", "B": "F2", "New": "F1"}, {"A", "New"}),
-            ({"A": "F1", "Unpulled": "F2"}, {"Unpulled"}),
-            ({"A": "F1", "Unpulled": "garbage"}, set()),
         ],
     )
     def test_who_may_have_another_name(self, told: dict[str, str | None], suspects: set[str]) -> None:
-        pulled = told.keys() - {"Unpulled"}
-        assert set(plan.suspects(self.rows(A="F1", B="F2"), told, pulled)) == suspects
+        assert set(plan.suspects(self.rows(A="F1", B="F2"), told, self.told(**told))) == suspects
+
+    @pytest.mark.parametrize("change", [{"uidvalidity": 8}, {"uidnext": 9}])
+    def test_also_where_status_tells_no_mailboxids(self, change: dict[str, int]) -> None:
+        told: dict[str, Status | FolderError] = {"A": status(**change), "B": status()}
+        assert plan.suspects(self.rows(A="F1", B="F2"), told, told) == ["A"]
+
+    @pytest.mark.parametrize("listed", [1, 0])
+    def test_what_is_not_pulled_is_looked_at_once(self, listed: int) -> None:
+        rows = [*self.rows(A="F1"), folder(raw="B", mailboxid="F2", listed=listed)]
+        found = plan.suspects(rows, ["A", "Pulled", "Unpulled"], self.told(A="F1", Pulled=None))
+        assert found == (["Pulled", "Unpulled"] if listed else ["Pulled"])
 
     def test_one_whose_mailboxid_was_never_known_may_be_any(self) -> None:
-        assert plan.suspects(self.rows(A="F1", B=None), {"B": None}, {"B"}) == ["B"]
+        assert plan.suspects(self.rows(A="F1", B=None), {"B"}, self.told(B=None)) == ["B"]
+
+    def test_a_refused_status_is_no_reason(self) -> None:
+        told: dict[str, Status | FolderError] = {"A": FolderError("NO"), "B": status()}
+        assert plan.suspects(self.rows(A="F1", B="F2"), told, told) == []
 
     @pytest.mark.parametrize(
         ("confirmed", "renamed"),

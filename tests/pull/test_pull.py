@@ -15,6 +15,7 @@ from tests.conftest import AnyUser
 from tests.pull import checks
 from tests.pull.conftest import HOUR, Archive, ArchiveOf, Scripted, mail, only
 from tests.pull.steps import delivered, fetches, loaded
+from tests.servers.dovecot import User as DovecotUser
 from tests.servers.fake import EPOCH, FakeServer
 from tests.servers.honest import Command
 from tests.servers.pymap import Mail, Pymap
@@ -346,8 +347,12 @@ class TestGone:
         server_archive.sync()
         any_mailbox.rename("Old/Näme", "New")
         report = server_archive.sync()
-        assert (report.total("stored"), report.total("linked")) == (2, 2)
         checks.converged(server_archive.root, {("New", 1): mail(1), ("New", 2): mail(2)})
+        if isinstance(any_mailbox, DovecotUser):
+            assert (report.total("stored"), report.total("linked")) == (2, 2)
+        else:
+            assert {r.folder: r.renamed for r in report.folders} == {"New": "Old/Näme"}
+            assert report.total("bytes") == 0
 
     def test_a_server_that_shows_fewer_than_it_counts(self, archive: Archive) -> None:
         """Row 4, Yahoo; what it does not show is not gone."""

@@ -16,8 +16,9 @@ from archiver.store.layout import FOLDER_FILE
 from archiver.store.ledger import Ledger
 from tests.pull import checks
 from tests.pull.conftest import Archive, ArchiveOf, Scripted, mail, only
-from tests.pull.steps import fetches, lose_ledger
+from tests.pull.steps import NOON, fetches, lose_ledger
 from tests.pull.test_machine import MEMORY
+from tests.servers.cyrus import User
 from tests.servers.fake import FakeConnection, FakeServer
 from tests.servers.pymap import Mail, Pymap
 
@@ -281,7 +282,7 @@ class TestIsBelievedOfExamine:
     def test_not_of_status(
         self, archive: Archive, server: FakeServer, names: dict[str, str], garbage: str
     ) -> None:
-        """Cyrus after a RENAME."""
+        """Which may be anything (Cyrus), also what is true of another."""
         pulled(archive, server)
         server.rename(**names)
         for new in names.values():
@@ -433,6 +434,44 @@ class TestServers:
             },
         )
         assert set(directories(archive)) == {"INBOX", "A", "Lists/Ä", "Lists/Ä/sub"}
+        assert archive.sync().folders == []
+
+    def test_cyrus(self, cyrus_mailbox: User, archive_of: ArchiveOf) -> None:
+        """Whose STATUS tells garbage, and is not asked: EXAMINE tells it all."""
+        archive = archive_of(cyrus_mailbox.server, user=cyrus_mailbox.name)
+        cyrus_mailbox.create("A", "A/sub", "B", "Küche")
+        folders = {"INBOX": [1], "A": [2, 3], "A/sub": [4], "B": [5], "Küche": [6, 7]}
+        for name, numbers in folders.items():
+            for number in numbers:
+                cyrus_mailbox.save(mail(number), name, date=NOON)
+        archive.sync()
+        inodes = {path.stat().st_ino for path in checks.files(archive.root)}
+        for old, new in (("A", "Lists"), ("B", "A"), ("Küche", "tmp"), ("Lists/sub", "Küche"), ("tmp", "B")):
+            cyrus_mailbox.rename(old, new)
+        latest = cyrus_mailbox.save(mail(8), "B", date=NOON)
+        report = archive.sync()
+        assert {r.folder: r.renamed for r in report.folders} == {
+            "A": "B",
+            "B": "Küche",
+            "Küche": "A/sub",
+            "Lists": "A",
+        }
+        assert (report.total("bytes"), report.total("gone")) == (len(mail(8)), 0)
+        checks.converged(
+            archive.root,
+            {
+                ("INBOX", 1): mail(1),
+                ("Lists", 1): mail(2),
+                ("Lists", 2): mail(3),
+                ("Küche", 1): mail(4),
+                ("A", 1): mail(5),
+                ("B", 1): mail(6),
+                ("B", 2): mail(7),
+                ("B", latest): mail(8),
+            },
+        )
+        assert set(directories(archive)) == {"INBOX", "A", "B", "Küche", "Lists"}
+        assert inodes <= {path.stat().st_ino for path in checks.files(archive.root)}
         assert archive.sync().folders == []
 
     @pytest.mark.parametrize("status", [["LIST-STATUS"], []], ids=["LIST-STATUS", "STATUS"])

@@ -91,6 +91,10 @@ class User:
         with self._selected(folder) as session:
             insist(session.uid("MOVE", uids, wire(target)))
 
+    def copy(self, folder: str, uids: str, target: str) -> None:
+        with self._selected(folder) as session:
+            insist(session.uid("COPY", uids, wire(target)))
+
     def create(self, *folders: str) -> None:
         with self._session() as session:
             for folder in folders:
