@@ -31,6 +31,7 @@ from archiver.errors import (
 from archiver.indexer import IndexReport, bulk, feed
 from archiver.pull import AccountReport
 from archiver.search.index import Total
+from archiver.store.ledger import Ledger
 from archiver.store.locks import lock
 from archiver.store.maildir import key_of
 from archiver.workers import worker_count
@@ -116,6 +117,16 @@ def test_search_knows_places_ids_and_what_is_not_indexed_yet(archive: Archive, t
     assert archive.search_keys("word1 OR word2") == [key_of(message(n)) for n in (1, 2)]
     with pytest.raises(QueryError):
         archive.search("form:x")
+
+
+def test_indexing_notes_the_numbers_that_searches_need(
+    archive: Archive, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archiver.search.whoosh.numbers.WORTH_NOTING", 2)
+    archive.reindex()
+    assert len(list(Path(tree.root, "index").glob("*.numbers"))) == 1
+    monkeypatch.setattr(Ledger, "numbers", None)
+    assert archive.search("subject:number folder:lists").total.count == 2
 
 
 def test_an_index_stemmed_in_another_way_answers_as_it_was_built(

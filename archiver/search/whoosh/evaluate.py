@@ -128,7 +128,8 @@ class Starting:
         found = set(alone[bisect_left(alone, window.start) : bisect_left(alone, window.stop)])
         if among is not None:
             found &= among
-        return found.union(*(each.within(window, among) for each in lists))
+        near = [each for each in lists if each.first < window.stop and each.last >= window.start]
+        return found.union(*(each.within(window, among) for each in near))
 
     def values(self, wanted: AbstractSet[int]) -> Iterator[tuple[int, bytes]]:
         """As `Postings.values`; a document comes once for each of the terms it has."""

@@ -57,6 +57,8 @@ class Scan:
         cut = len(self.left) - size if self._newest else size
         first, second = self.left[:cut], self.left[cut:]
         self.left, window = (first, second) if self._newest else (second, first)
+        if not window:
+            return []
         segment, at = self.reading.segment, self._number
         found = self.reading.live(self._tree, window)
         self.looked += size
