@@ -262,8 +262,8 @@ class Worker:
                 batch = [(uid, listing.names.get(uid)) for uid in uids[start : start + plan.BATCH_MESSAGES]]
                 kept = self.ledger.named(folder.account, [named.content for _, named in batch if named])
                 for uid, named in batch:
-                    content = kept.get(named.content) if named and named.received is not None else None
-                    if named is None or content is None:
+                    content = kept.get(named.content) if named else None
+                    if named is None or content is None or named.received not in content.received:
                         left.append(uid)
                         continue
                     filing.know(uid, listing.flags[uid], named, content)

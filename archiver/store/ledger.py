@@ -564,14 +564,17 @@ class Ledger:
         """The documents the server of `account` has these names for; not those that it had for several."""
         marks = ",".join("?" * len(contents))
         rows = self._rows(
-            "SELECT p.content, d.key, d.size, min(p.file)"
+            "SELECT p.content, d.key, d.size, min(p.file), group_concat(DISTINCT p.received)"
             " FROM place p JOIN folder f ON f.id = p.folder JOIN document d ON d.id = p.document"
             f" WHERE p.content IN ({marks}) AND f.account = ?"
             " GROUP BY p.content HAVING min(p.document) = max(p.document)",
             *contents,
             account,
         )
-        return {content: Content(*row) for content, *row in rows}
+        return {
+            content: Content(key, size, file, frozenset(map(int, dates.split(","))))
+            for content, key, size, file, dates in rows
+        }
 
     def has_unnamed(self, folder: Folder) -> bool:
         """Whether the server has not said yet what it calls some content of the present epoch."""

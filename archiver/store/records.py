@@ -194,8 +194,12 @@ class NewPlace(msgspec.Struct, frozen=True, gc=False):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A document a server has a name for: its key, bytes on the wire, and the base of a file's name."""
+    """A document a server has a name for: its key, bytes on the wire, and the base of a file's name.
+
+    `received` has the INTERNALDATEs of its places that are called so.
+    """
 
     key: bytes
     size: int
     file: str
+    received: frozenset[int]

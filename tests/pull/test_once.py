@@ -14,7 +14,7 @@ from tests.pull import checks
 from tests.pull.conftest import HOUR, Archive, ArchiveOf, mail, only, small_groups
 from tests.pull.steps import NOON, facts, fetches, lose_ledger, mended
 from tests.servers.cyrus import User
-from tests.servers.fake import FakeConnection, FakeServer
+from tests.servers.fake import EPOCH, FakeConnection, FakeServer
 from tests.servers.pymap import Mail, Pymap
 
 
@@ -101,6 +101,17 @@ class TestLinked:
         pulled(archive, server)
         server.folder("Fresh").add(server.folder().expunge(1).wire)
         assert fetches(pulled(archive, server).asked) == []
+        checks.converged(archive.root, server.messages())
+
+    def test_a_name_that_was_given_to_another_content(self, archive: Archive) -> None:
+        """A server that was set up anew numbers its contents from the start."""
+        server = FakeServer(naming=True)
+        server.folder().add(mail(1), content="id:a:99")
+        pulled(archive, server)
+        server.folder().renumber(77)
+        server.folder().mails.clear()
+        server.folder().add(mail(2), received=EPOCH + 1, content="id:a:99")
+        assert fetches(pulled(archive, server).asked) == [2]
         checks.converged(archive.root, server.messages())
 
     def test_and_gone_since_long(self, archive: Archive, server: FakeServer) -> None:

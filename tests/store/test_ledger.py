@@ -472,7 +472,7 @@ class TestContents:
         home = folder(ledger, account="home")
         ledger.add_places(home, [named(1, 3, "gm:1:101"), named(2, 4, "gm:2:104")])
         found = ledger.named("work", ["gm:1:101", "gm:2:104", "gm:3:1"])
-        assert found == {"gm:1:101": Content(key(1), 101, named(1, 1, None).file)}
+        assert found == {"gm:1:101": Content(key(1), 101, named(1, 1, None).file, frozenset({1000}))}
         assert ledger.named("work", []) == {}
 
     def test_in_any_folder_and_also_when_gone(self, ledger: Ledger, inbox: Folder) -> None:
