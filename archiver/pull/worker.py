@@ -176,6 +176,9 @@ class Worker:
             listing.take(self.connection.list_uids(1, None if told else folder.cursor, named=named))
         elif not told and folder.cursor and selected.modseq is not None and selected.modseq != folder.modseq:
             listing.take(self.connection.list_uids(1, folder.cursor, since=folder.modseq))
+        if everything and not told and len(server) < selected.exists:
+            # Perhaps SEARCH did not find what is new; it may be told message by message.
+            listing.take(self.connection.list_uids(folder.cursor + 1))
         complete = everything and len(server) >= selected.exists
         report.unlisted = selected.exists - len(server) if everything and not complete else 0
         work = plan.compare(

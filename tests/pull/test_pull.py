@@ -66,6 +66,19 @@ class TestNewMail:
         archive.sync()
         checks.converged(archive.root, {("INBOX", 101): mail(1), ("INBOX", 102): mail(2)})
 
+    def test_a_search_that_does_not_find_what_is_new_delays_no_mail(
+        self, scripted: Scripted, archive_of: ArchiveOf
+    ) -> None:
+        server = scripted()
+        server.account.late += ("ESEARCH",)
+        server.on("UID SEARCH", reply('* ESEARCH (TAG "{tag}") UID', "{tag} OK done"))
+        archive = archive_of(server)
+        for number in (1, 2):
+            server.folder().add(mail(number))
+            report = only(archive.sync())
+            assert (report.stored, report.unlisted) == (1, 0)
+        checks.converged(archive.root, {("INBOX", 1): mail(1), ("INBOX", 2): mail(2)})
+
     def test_nothing_is_asked_of_a_folder_in_which_nothing_happened(self, archive: Archive) -> None:
         server = loaded(1, 2)
         archive.pull(server.connect())
