@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -259,7 +260,7 @@ class Worker:
         """File those messages whose contents are kept under the names the server has for them; the others."""
         if not len(listing.names):
             return uids
-        left: list[int] = []
+        left = array("I")
         with self._filing(folder, report) as filing:
             for start in range(0, len(uids), plan.BATCH_MESSAGES):
                 batch = [(uid, listing.names.get(uid)) for uid in uids[start : start + plan.BATCH_MESSAGES]]
@@ -274,7 +275,7 @@ class Worker:
                 if self.orders.stop():
                     filing.flush()
                     raise InterruptedRun()
-        return sorted([*left, *filing.unproven])
+        return plan.ascending(chain(left, filing.unproven))
 
     def _fetch(
         self, mailbox: Mailbox, folder: Folder, uids: Sequence[int], names: Names, report: FolderReport

@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 
+from archiver.store.layout import sync_file
+
 _THREADS = 16
 # Every so many groups the way that lost is tried again.
 _LOOK_AGAIN = 12
@@ -87,12 +89,8 @@ class Syncer:
 def _fsync_each(paths: Sequence[str]) -> None:
     for path in paths:
         # Opened anew: a descriptor kept for each file of a group, in each account, would pass the usual
-        # limit of 1024. An error of writing back that nobody saw yet is told to whoever opens next.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        # limit of 1024.
+        sync_file(path)
 
 
 def _syncfs(descriptor: int, folder: str) -> None:

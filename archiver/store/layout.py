@@ -97,6 +97,15 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
+def sync_file(path: str) -> None:
+    """Make the content of a file durable. An error of writing back that nobody was told of is told here."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def write_file(path: str, data: bytes) -> None:
     """Replace a file durably: the old content or the new, never a mixture, and private (0600)."""
     temporary = f"{path}.{os.getpid()}.new"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import DiskFullError, StoreError
-from archiver.store.layout import make_directory, sync_directory
+from archiver.store.layout import make_directory, sync_directory, sync_file
 
 if TYPE_CHECKING:
     from archiver.store.durable import Syncer
@@ -141,6 +141,7 @@ class Group:
         self.folder = folder
         self._new: list[tuple[str, bytes | str, int]] = []
         self._moves: list[tuple[str, str]] = []
+        self._given: list[str] = []
         self._syncing = ExitStack()
         self._sync: Callable[[Sequence[str]], None]
 
@@ -183,6 +184,8 @@ class Group:
             for file_name, data, received in self._new:
                 path = data if isinstance(data, str) else f"{tmp}/{file_name.partition(':')[0]}"
                 self._moves.append((path, f"{cur}/{file_name}"))
+                if isinstance(data, str):
+                    self._given.append(path)
                 _write(path, data, received)
                 step("written")
         except BaseException:
@@ -194,6 +197,9 @@ class Group:
         """Make what was written durable, under its final names."""
         moves = self._moves
         try:
+            for path in self._given:
+                # Written before the group was begun, which alone is what a syncfs would answer for.
+                sync_file(path)
             with self._syncing:
                 self._sync([path for path, _ in moves])
             step("synced")

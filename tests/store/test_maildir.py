@@ -8,7 +8,7 @@ import resource
 import stat
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -224,6 +224,25 @@ class TestGroup:
         assert max(syncs) < min(renames)
         assert trace.calls[-1] == ("fsync", os.path.join(maildir, "cur"), "")
         assert len(renames) == len(syncs) == 8
+
+    def test_a_file_that_was_there_before_the_group_is_made_durable_by_itself(
+        self, maildir: str, trace: Trace
+    ) -> None:
+        """A syncfs answers only for what is written after its file system was opened."""
+
+        class Whole(Plain):
+            def _each(self, paths: Sequence[str]) -> None:
+                """All at once."""
+
+        name = name_of(b"large")
+        spooled = os.path.join(maildir, "tmp", "archiver-spool-1")
+        Path(spooled).write_bytes(b"large")
+        group = Group(maildir)
+        group.add(f"{name}:2,", spooled, name.received)
+        add(group, b"small", 2)
+        group.commit(Whole(), nothing)
+        assert [path for kind, path, _ in trace.calls if kind == "fsync"] == [spooled, f"{maildir}/cur"]
+        assert trace.index("fsync", spooled) < trace.index("rename", spooled)
 
     def test_a_group_holds_no_descriptor_a_message(self, maildir: str) -> None:
         group = Group(maildir)
