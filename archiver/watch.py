@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import select
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 import msgspec
 
+from archiver.config.structs import PERSONAL, Namespace
 from archiver.errors import ArchiverError, CredentialError, FolderError, LoginError, ServerError
 from archiver.imap import Connection, Mailbox, Status
 from archiver.imap.idle import RENEW, Heard, Listening, wait
@@ -75,13 +76,14 @@ def watch(
     renew: float = RENEW,
     pause: Callable[[int, ArchiverError], float] = pause,
     wall: Callable[[], float] = time.time,
+    namespaces: Collection[Namespace] = PERSONAL,
 ) -> Iterator[Pull | State]:
     """Until the descriptor `wake` is readable: what to pull, and what is being done to know that.
 
-    `connect` makes a logged-in connection, `choose` the folders that count. Up to `lines` connections are
-    held: NOTIFY needs one, with IDLE each listens to a folder of its own; the other folders are nobody's
-    business here. Errors of the server are States; it is connected to again after `pause(failures, error)`
-    seconds.
+    `connect` makes a logged-in connection, `choose` the folders of these namespaces that count. Up to
+    `lines` connections are held: NOTIFY needs one, with IDLE each listens to a folder of its own; the other
+    folders are nobody's business here. Errors of the server are States; it is connected to again after
+    `pause(failures, error)` seconds.
     """
     if lines < 1:
         yield State("polling: to listen takes a second connection, and only one is allowed")
@@ -95,7 +97,7 @@ def watch(
         try:
             with ExitStack() as lasting:
                 post = _Post(choose, lines if failures < _TOO_MANY else 1, renew)
-                post.take_up(connect, lasting)
+                post.take_up(connect, lasting, namespaces)
                 yield State(post.state, len(post.listening))
                 if post.listening:
                     yield Pull()
@@ -122,11 +124,17 @@ class _Post:
         self._known: set[str] = set()
         self.state = "polling: the server offers neither IDLE nor NOTIFY"
 
-    def take_up(self, connect: Connect, lasting: ExitStack) -> None:
+    def take_up(self, connect: Connect, lasting: ExitStack, namespaces: Collection[Namespace]) -> None:
         """Listen to what can be listened to; connections are closed by `lasting`."""
         connection = lasting.enter_context(connect())
-        chosen = self._meet(connection.list_folders())
-        if connection.has("NOTIFY") and self._notify(connection):
+        chosen = self._meet(connection.list_folders(namespaces))
+        # NOTIFY hears of the personal namespace only.
+        foreign = sum(mailbox.namespace != "personal" for mailbox in chosen)
+        if (
+            connection.has("NOTIFY")
+            and (len(chosen) > foreign or not chosen)
+            and self._notify(connection, foreign)
+        ):
             return
         if connection.has("IDLE"):
             if not chosen:
@@ -135,12 +143,13 @@ class _Post:
                 chosen = _by_interest(chosen, connection)
             self._idle(connection, chosen, connect, lasting)
 
-    def _notify(self, connection: Connection) -> bool:
+    def _notify(self, connection: Connection, foreign: int) -> bool:
         try:
             self.listening = [connection.notify(self._renew)]
         except FolderError:
             return False  # it was offered, and is not to be had: IDLE then
-        self.state = f"NOTIFY on {_folders(len(self.names))}"
+        rest = f"; polling {_folders(foreign)}" if foreign else ""
+        self.state = f"NOTIFY on {_folders(len(self.names) - foreign)}{rest}"
         return True
 
     def _idle(

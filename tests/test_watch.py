@@ -165,6 +165,23 @@ class TestNotify:
         mailbox.save(MAIL, "Entwürfe")
         watching.says(Pull(("Entwürfe",)))
 
+    def test_folders_of_others_are_polled(
+        self, scripted: Scripted, server_for: ServerFor, start: Start
+    ) -> None:
+        """NOTIFY hears of one's own only."""
+        server = scripted()
+        server.account.late += ("NOTIFY", "IDLE")
+        server.folder("Public/News")
+        server.on("NAMESPACE", reply('* NAMESPACE (("" "/")) NIL (("Public/" "/"))', "{tag} OK done"))
+        server.on("NOTIFY", reply("{tag} OK done"))
+        Idling(server)
+        watching = start(server_for(server), namespaces=("personal", "shared"))
+        watching.says("connecting", State("NOTIFY on 1 folder; polling 1 folder", 1), EVERYTHING)
+        watching = start(server_for(server))
+        watching.says("connecting", State("NOTIFY on 1 folder", 1), EVERYTHING)
+        watching = start(server_for(server), namespaces=("shared",))
+        watching.says("connecting", State("IDLE on Public/News", 1), EVERYTHING)
+
     def test_refused_after_all(self, scripted: Scripted, server_for: ServerFor, start: Start) -> None:
         server = scripted()
         server.account.late += ("NOTIFY",)

@@ -146,7 +146,7 @@ class Archive:
             try:
                 with self.connect(account) as connection:
                     check.server, check.capabilities = connection.identity, connection.capabilities
-                    mailboxes = connection.list_folders()
+                    mailboxes = connection.list_folders(account.folders.namespaces)
                     chosen = {m.raw for m in choose(mailboxes, account.folders)}
                     open_ones = [m for m in mailboxes if m.selectable]
                     statuses = connection.status(open_ones)
@@ -258,6 +258,7 @@ class Archive:
             lambda mailboxes: choose(list(mailboxes), account.folders),
             wake,
             lines=account.imap.connections - 1,
+            namespaces=account.folders.namespaces,
         )
 
     # account

@@ -27,7 +27,7 @@ def compare_account(
     No answer is taken for granted: a folder of which STATUS says what it said when it was settled is listed
     like any other. The caller holds the account's lock. InterruptedRun, ServerError.
     """
-    mailboxes = connection.list_folders()
+    mailboxes = connection.list_folders(account.folders.namespaces)
     if not mailboxes:
         raise ProtocolError("the server lists no folder at all", account=account.name)
     known = {folder.raw: folder for folder in ledger.folders(account.name)}
@@ -44,7 +44,7 @@ def compare_account(
     listed = {mailbox.raw for mailbox in mailboxes if mailbox.selectable}
     for raw, folder in known.items():
         compared.judged.add(folder.id)  # be it that nobody wants it pulled any more
-        if raw not in listed and not other:
+        if raw not in listed and connection.sees(raw) and not other:
             compared.findings += vanished(_ours(ledger, folder, other))
 
 

@@ -359,6 +359,8 @@ def _explain(exc: msgspec.ValidationError, kind: Any) -> str:
     """What was expected, in a configuration writer's words; never the value, which may be a secret."""
     if get_origin(kind) is Literal:
         return f"expected one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is tuple and get_origin(get_args(kind)[0]) is Literal:
+        return f"expected a list of {', '.join(get_args(get_args(kind)[0]))}"
     text = str(exc).split(" - at ")[0]
     for theirs, ours in _WORDS.items():
         text = text.replace(f"`{theirs}`", ours)

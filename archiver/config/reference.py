@@ -88,7 +88,8 @@ def _takes(hint: Any) -> tuple[str, str]:
         Size: "a size: `500M`, `2G`",
     }
     if get_origin(hint) is tuple:
-        return "a list of texts", description
+        words, _ = _takes(parts[0])
+        return f"a list of {'texts' if parts[0] is str else words}", description
     if get_origin(hint) is dict:
         return (
             f"names, each with a mapping: `{'accounts' if parts[1] is Account else 'smtp'}.NAME`",
@@ -108,6 +109,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{each}`" for each in value)
     shown = isinstance(value, str | Duration) or (isinstance(value, int) and field.name != "port")
     return f"`{value}`" if shown else ""
 

@@ -12,6 +12,8 @@ from msgspec.structs import force_setattr
 
 Security = Literal["tls", "starttls", "none"]
 Compress = Literal["auto", "on", "off"]
+Namespace = Literal["personal", "others", "shared"]
+PERSONAL: tuple[Namespace, ...] = ("personal",)
 Stemming = Literal[
     "off", "danish", "dutch", "english", "finnish", "french", "german", "hungarian", "italian", "norwegian",
     "portuguese", "romanian", "russian", "spanish", "swedish",
@@ -211,6 +213,14 @@ class Folders(Struct, frozen=True, forbid_unknown_fields=True):
 
     include: Annotated[tuple[str, ...], Meta(description="only these; empty: all")] = ()
     exclude: Annotated[tuple[str, ...], Meta(description="not these, even if included")] = ()
+    namespaces: Annotated[
+        tuple[Namespace, ...],
+        Meta(
+            min_length=1,
+            description="whose folders, as far as the server tells them apart (RFC 2342): one's own "
+            "(`personal`), those that `others` let one see, `shared` ones",
+        ),
+    ] = PERSONAL
 
 
 class Schedule(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,13 +6,15 @@ imapclient makes the connection and does STARTTLS; what follows is asked and rea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from msgspec.structs import replace
+
 from archiver import trust
 from archiver.config import ImapServer
-from archiver.config.structs import is_loopback
+from archiver.config.structs import PERSONAL, Namespace, is_loopback
 from archiver.errors import FolderError, LoginError, ServerError
 from archiver.imap import listing
 from archiver.imap.errors import translate
@@ -31,6 +33,7 @@ _EXISTS = re.compile(rb"\* +(\d+) +EXISTS", re.IGNORECASE)
 _STATUS_ITEMS = re.compile(rb"(MESSAGES|UIDNEXT|UIDVALIDITY|HIGHESTMODSEQ) +(\d+)", re.IGNORECASE)
 # STATUS commands under way at once; their answers must fit what the sockets buffer while we still send.
 _PIPELINE = 50
+_BREAKS = set("\r\n\0")
 
 
 @contextmanager
@@ -104,6 +107,8 @@ class Connection:
         self.may_compress = False
         self._labels = label_item(capabilities)
         self._naming = naming_items(capabilities)
+        self._foreign: dict[Namespace, tuple[str, ...]] = {}
+        self._namespaces: frozenset[Namespace] = frozenset()
 
     @property
     def round_trip(self) -> float:
@@ -118,31 +123,48 @@ class Connection:
         """Whether the server says of a message what it calls its content, the same in every mailbox."""
         return bool(self._naming)
 
-    def list_folders(self) -> list[Mailbox]:
-        """Every mailbox of the personal namespace (RFC 2342), selectable or not, in one round trip.
+    def list_folders(self, namespaces: Collection[Namespace] = PERSONAL) -> list[Mailbox]:
+        """Every mailbox of these namespaces (RFC 2342), selectable or not; one's own in one round trip.
 
         Where the server has LIST-STATUS (RFC 5819) the answer to `status` comes along.
         """
-        commands = [b'LIST "" "*"' + self._list_options()]
+        commands = [self._list_command("*")]
         if self.has("NAMESPACE"):
             commands.insert(0, b"NAMESPACE")
         if self.has("QRESYNC") and not self._labels:  # what it tells with EXAMINE has no labels
             commands.insert(0, b"ENABLE QRESYNC")
+        self._namespaces = frozenset(namespaces)
         found: dict[str, Mailbox] = {}
-        foreign: set[str] = set()
         with translate(self._exchange.server):
-            for tag in self._exchange.send_all(commands):
-                for line in self._exchange.answer(tag):
-                    self.tells_changes |= (
-                        line.text[:10].upper() == b"* ENABLED " and b"QRESYNC" in line.text.upper()
-                    )
-                    foreign.update(listing.foreign_prefixes(line))
-                    if mailbox := listing.mailbox(line):
-                        found[mailbox.raw] = mailbox
-                    elif name := listing.status_name(line):
-                        self._statuses[name] = _status_in(line)
-            self._exchange.insist(line)
-        return [m for m in found.values() if not m.raw.startswith(tuple(foreign))]
+            self._exchange.insist(self._note_listed(commands, found))
+            wanted = [p for space in namespaces for p in self._foreign.get(space, ()) if not set(p) & _BREAKS]
+            # Not every server lists these among the others; one that lists none of them may say NO.
+            for start in range(0, len(wanted), _PIPELINE):
+                bunch = [self._list_command(prefix + "*") for prefix in wanted[start : start + _PIPELINE]]
+                self._exchange.go_on_after(self._note_listed(bunch, found))
+        told = (replace(m, namespace=listing.namespace_of(m.raw, self._foreign)) for m in found.values())
+        return [mailbox for mailbox in told if mailbox.namespace in self._namespaces]
+
+    def sees(self, raw: str) -> bool:
+        """Whether a mailbox of this name, if there is one, is among those that were listed."""
+        return listing.namespace_of(raw, self._foreign) in self._namespaces
+
+    def _note_listed(self, commands: Sequence[bytes], found: dict[str, Mailbox]) -> Line:
+        """The last answer to commands; what is told on the way is noted, mailboxes in `found`."""
+        for tag in self._exchange.send_all(commands):
+            for line in self._exchange.answer(tag):
+                self.tells_changes |= (
+                    line.text[:10].upper() == b"* ENABLED " and b"QRESYNC" in line.text.upper()
+                )
+                self._foreign.update(listing.foreign_prefixes(line))
+                if mailbox := listing.mailbox(line):
+                    found[mailbox.raw] = mailbox
+                elif name := listing.status_name(line):
+                    self._statuses[name] = _status_in(line)
+        return line
+
+    def _list_command(self, pattern: str) -> bytes:
+        return b'LIST "" %b%b' % (quoted(pattern), self._list_options())
 
     def _list_options(self) -> bytes:
         options = []

@@ -6,7 +6,9 @@ Not by imapclient: it turns a mailbox `007` into `7`, and a name with unquoted b
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+from archiver.config.structs import Namespace
 from archiver.errors import ProtocolError
 from archiver.imap.names import readable
 from archiver.imap.types import Mailbox
@@ -22,6 +24,8 @@ _ITEMS = re.compile(rb"\(((?:[^()]++|\([^()]*+\))*+)\)\Z")
 _QUOTED = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _NAMESPACE = re.compile(rb"\* +NAMESPACE +(.*)", re.IGNORECASE | re.DOTALL)
 _SPECIAL = re.compile(r"\\(all|archive|drafts|flagged|junk|sent|trash|important)", re.IGNORECASE)
+
+_FOREIGN: tuple[Namespace, ...] = ("others", "shared")
 
 
 def mailbox(line: Line) -> Mailbox | None:
@@ -66,14 +70,22 @@ def _name(text: bytes, literals: list[bytes]) -> bytes:
     return literals[int(text[1 : text.index(b"\0", 1)])] if text[:1] == b"\0" else text
 
 
-def foreign_prefixes(line: Line) -> tuple[str, ...]:
-    """How names of others' and shared mailboxes begin, from a NAMESPACE answer; empty for any other line."""
+def foreign_prefixes(line: Line) -> dict[Namespace, tuple[str, ...]]:
+    """How names of others' and shared mailboxes begin, from a NAMESPACE answer; none for any other line."""
     match = _NAMESPACE.match(line.text)
     if not match:
-        return ()
+        return {}
     _, *foreign = values(match[1], line.literals) or [None]
-    prefixes = (_first(entry) for space in foreign if isinstance(space, list) for entry in space)
-    return tuple(prefix.decode("latin-1") for prefix in prefixes if prefix)
+    return {
+        namespace: tuple(prefix.decode("latin-1") for entry in space if (prefix := _first(entry)))
+        for namespace, space in zip(_FOREIGN, foreign, strict=False)
+        if isinstance(space, list)
+    }
+
+
+def namespace_of(raw: str, foreign: Mapping[Namespace, tuple[str, ...]]) -> Namespace:
+    """Whose a mailbox is."""
+    return next((space for space, prefixes in foreign.items() if raw.startswith(prefixes)), "personal")
 
 
 def _first(entry: Value) -> bytes | None:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from archiver.config.structs import Namespace
+
 
 class Mailbox(msgspec.Struct, frozen=True):
     r"""A line of LIST. `raw` is the name on the wire, each byte one character; `name` is readable, its
     levels separated by `/` whatever the server's `delimiter` is.
 
-    `special` holds special uses such as `\\Junk` (RFC 6154).
+    `special` holds special uses such as `\\Junk` (RFC 6154); `namespace` says whose it is (RFC 2342).
     """
 
     raw: str
@@ -19,6 +21,7 @@ class Mailbox(msgspec.Struct, frozen=True):
     delimiter: str | None
     special: tuple[str, ...] = ()
     selectable: bool = True
+    namespace: Namespace = "personal"
 
 
 class Status(msgspec.Struct, frozen=True):

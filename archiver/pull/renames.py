@@ -29,7 +29,7 @@ def follow_renames(
     if not connection.has("OBJECTID"):
         return {}
     forget_doubles(ledger, ledger.folders(account))
-    folders = ledger.folders(account)
+    folders = [folder for folder in ledger.folders(account) if connection.sees(folder.raw)]
     there = {mailbox.raw: mailbox for mailbox in mailboxes if mailbox.selectable}
     confirmed = _confirm(connection, folders, there, plan.suspects(folders, there, statuses))
     renamed = plan.renames(folders, there, confirmed)

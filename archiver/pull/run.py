@@ -64,7 +64,7 @@ def pull(
     earlier = {each.folder: each for each in report.folders}
     report.other_mailbox |= ledger.identify(account.name, account.imap.host, account.imap.user)
     recovered = dict(_recover(ledger, account.name))
-    mailboxes = connection.list_folders()
+    mailboxes = connection.list_folders(account.folders.namespaces)
     chosen = plan.choose(mailboxes, account.folders)
     if only:
         chosen = [m for m in chosen if any(glob_folder(pattern, m.name) for pattern in only)]
@@ -77,7 +77,8 @@ def pull(
     statuses = connection.status(chosen)
     renamed = follow_renames(ledger, account.name, connection, mailboxes, statuses, fault)
     if mailboxes:
-        ledger.set_listed(account.name, [m.raw for m in mailboxes])
+        unseen = [f.raw for f in ledger.folders(account.name) if f.listed and not connection.sees(f.raw)]
+        ledger.set_listed(account.name, [*unseen, *(m.raw for m in mailboxes)])
     orders = Orders(account, progress or Silent(), stop, now, fault, budget or Budget())
     folders = {folder.raw: folder for folder in ledger.folders(account.name)}
     with (

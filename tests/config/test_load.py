@@ -392,6 +392,23 @@ class TestProblems:
         assert problems(text) == ["5: accounts.work.folders.include: written twice"]
 
 
+class TestNamespaces:
+    @pytest.mark.parametrize(
+        ("written", "read"),
+        [("[personal]", ("personal",)), ("[shared, others]", ("shared", "others"))],
+    )
+    def test_whose_folders(self, written: str, read: tuple[str, ...]) -> None:
+        text = account(f"imap: {{host: h, user: u, password: x}}\nfolders: {{namespaces: {written}}}")
+        assert parse(text, Path("config.yaml")).accounts["work"].folders.namespaces == read
+
+    @pytest.mark.parametrize("written", ["[]", "[mine]", "shared", "{}", "[Personal]", "null"])
+    def test_a_word_that_is_none(self, written: str) -> None:
+        text = account(f"imap: {{host: h, user: u, password: x}}\nfolders: {{namespaces: {written}}}")
+        assert problems(text) == [
+            "5: accounts.work.folders.namespaces: expected a list of personal, others, shared"
+        ]
+
+
 class TestNotYaml:
     @pytest.mark.parametrize(
         ("text", "expected"),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from archiver.config import Duration, ImapServer
+from archiver.config.structs import Namespace
 from archiver.errors import (
     ArchiverError,
     ConfigError,
@@ -631,15 +632,66 @@ class TestFolders:
         with pytest.raises(ProtocolError, match="lists a folder"):
             log_in(server).list_folders()
 
-    def test_folders_of_others_are_left_out(self, scripted: Scripted, log_in: Connect) -> None:
+    @pytest.fixture
+    def foreign(self, scripted: Scripted) -> ScriptedServer:
         server = scripted()
-        server.folder("Shared/Everybody")
-        server.folder("Users/other")
-        server.on(
-            "NAMESPACE",
-            reply('* NAMESPACE (("" "/")) (("Users/" "/")) (("Shared/" "/"))', "{tag} OK done"),
-        )
-        assert [m.name for m in log_in(server).list_folders()] == ["INBOX"]
+        for name in ("Mine", "Shared/Everybody", "#news.a", "Users/other", "Users"):
+            server.folder(name)
+        spaces = '(("" "/")) (("Users/" "/")) (("Shared/" "/") ("#news." "."))'
+        server.on("NAMESPACE", reply(f"* NAMESPACE {spaces}", "{tag} OK done"))
+        # As Courier does it: these only by name.
+        without = edit(lambda answer: re.sub(rb"\* LIST [^\r]*#news[^\r]*\r\n", b"", answer))
+        server.on("LIST", without, when=lambda command: command.text(1) == "*")
+        return server
+
+    def test_folders_of_others_are_left_out(self, foreign: ScriptedServer, log_in: Connect) -> None:
+        connection = log_in(foreign)
+        assert [m.name for m in connection.list_folders()] == ["INBOX", "Mine", "Users"]
+        assert foreign.names().count("LIST") == 1
+        assert [connection.sees(raw) for raw in ("Mine", "Users/gone", "#news.b")] == [True, False, False]
+
+    @pytest.mark.parametrize(
+        ("namespaces", "names"),
+        [
+            (["personal", "others"], {"INBOX", "Mine", "Users", "Users/other"}),
+            (["shared"], {"Shared/Everybody", "#news.a"}),
+            (["shared", "others"], {"Shared/Everybody", "#news.a", "Users/other"}),
+        ],
+    )
+    def test_unless_they_are_asked_for(
+        self, foreign: ScriptedServer, log_in: Connect, namespaces: list[Namespace], names: set[str]
+    ) -> None:
+        connection = log_in(foreign)
+        listed = connection.list_folders(namespaces)
+        assert {m.name for m in listed} == names
+        assert len(listed) == len(names)
+        whose = {"Users/other": "others", "Shared/Everybody": "shared", "#news.a": "shared"}
+        assert {m.name: m.namespace for m in listed} == {name: whose.get(name, "personal") for name in names}
+        assert connection.sees("Mine") == ("personal" in namespaces)
+        assert connection.sees("#news.b") == ("shared" in namespaces)
+
+    def test_and_though_the_server_would_not_list_them(
+        self, foreign: ScriptedServer, log_in: Connect
+    ) -> None:
+        foreign.on("LIST", reply("{tag} NO not by name"), when=lambda command: "Users" in command.arguments)
+        listed = log_in(foreign).list_folders(["personal", "others"])
+        assert {m.name for m in listed} == {"INBOX", "Mine", "Users", "Users/other"}
+
+    def test_with_their_status(self, foreign: ScriptedServer, log_in: Connect) -> None:
+        foreign.account.late = (*foreign.account.late, "LIST-STATUS")
+        foreign.folder("#news.a").add(b"x")
+        connection = log_in(foreign)
+        (news,) = (m for m in connection.list_folders(["shared"]) if m.raw == "#news.a")
+        assert connection.status([news])["#news.a"].messages == 1  # type: ignore[union-attr]
+        assert "STATUS" not in foreign.names()
+
+    def test_a_hostile_prefix_is_not_sent(self, scripted: Scripted, log_in: Connect) -> None:
+        server = scripted()
+        spaces = b'* NAMESPACE NIL NIL (({15}\r\nx\r\nA9 DELETE x/ "/")("Shared/" "/"))'
+        server.on("NAMESPACE", reply(spaces, "{tag} OK done"))
+        assert [m.name for m in log_in(server).list_folders(["personal", "shared"])] == ["INBOX"]
+        assert [command.text(1) for command in server.commands if command.name == "LIST"] == ["*", "Shared/*"]
+        assert "DELETE" not in server.names()
 
     def test_another_delimiter_is_shown_as_a_slash(self, scripted: Scripted, log_in: Connect) -> None:
         server = scripted()

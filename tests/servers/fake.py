@@ -11,11 +11,12 @@ here: take `scripted`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from archiver.config.structs import PERSONAL, Namespace
 from archiver.errors import ConnectionLostError, FolderError
 from archiver.imap import Connection, Failed, Fetched, Listed, Mailbox, Receive, Selected, Status
 from archiver.store.maildir import key_of
@@ -182,7 +183,10 @@ class FakeConnection(Connection):
     def names_contents(self) -> bool:
         return self.server.naming
 
-    def list_folders(self) -> list[Mailbox]:
+    def sees(self, raw: str) -> bool:
+        return True
+
+    def list_folders(self, namespaces: Collection[Namespace] = PERSONAL) -> list[Mailbox]:
         self._record("list_folders")
         return [Mailbox(name, name, "/", folder.special) for name, folder in self.server.folders.items()]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from archiver.errors import FolderError
 from archiver.imap.types import Selected
@@ -88,10 +88,19 @@ class TestUidsThatMeanSomethingElse:
         assert not finding.harmless
 
     def test_of_another_mailbox(self) -> None:
-        our = msgspec.structs.replace(ours([1]), other_mailbox=True)
+        our = replace(ours([1]), other_mailbox=True)
         (finding,) = found(theirs([1]), our)
         assert (finding.kind, finding.harmless) == ("renumbered", False)
         assert "another mailbox" in finding.detail
+
+    @pytest.mark.parametrize(
+        ("theirs_", "ours_", "same"), [("F1", "F1", True), ("F2", "F1", False), ("F2", None, True)]
+    )
+    def test_of_another_folder_of_that_name(self, theirs_: str, ours_: str | None, same: bool) -> None:
+        their, our = theirs([1, 2]), ours([1, 2])
+        their = replace(their, selected=replace(their.selected, mailboxid=theirs_))
+        our = replace(our, folder=replace(our.folder, mailboxid=ours_))
+        assert [finding.kind for finding in found(their, our)] == ([] if same else ["renumbered"])
 
     def test_where_there_is_no_message_none_is_missing(self) -> None:
         (finding,) = found(theirs([], uidvalidity=8), ours([4]))
@@ -118,7 +127,7 @@ class TestFoldersThatCannotBeCompared:
 
     @pytest.mark.parametrize("known", [True, False])
     def test_never_pulled(self, known: bool) -> None:
-        never = Ours(msgspec.structs.replace(FOLDER, uidvalidity=0), numbers([]), numbers([]), {})
+        never = Ours(replace(FOLDER, uidvalidity=0), numbers([]), numbers([]), {})
         our = never if known else None
         (finding,) = found(theirs([3, 4]), our)
         assert (finding.kind, finding.messages, finding.harmless) == ("unpulled", 2, False)
