@@ -354,7 +354,7 @@ class Archive:
         with self._asking(text) as (tree, ledger, index):
             pending = ledger.last_change() - _indexed(ledger, index)
             hits = index.search(tree, LedgerPlaces(ledger), order, offset, limit)
-            rows = tuple(Row(short_id(ledger, h.key), h, tuple(ledger.spots(h.key))) for h in hits.hits)
+            rows = tuple(Row(short_id(ledger, h.key), h, _spots(ledger, h.key)) for h in hits.hits)
             return Results(hits.total, rows, tree, pending)
 
     def count(self, text: str) -> int:
@@ -402,7 +402,7 @@ class Archive:
 
     def spots(self, key: bytes) -> list[Spot]:
         with self.ledger() as ledger:
-            return ledger.spots(key)
+            return [*_spots(ledger, key)]
 
     def paths(self, keys: Sequence[bytes]) -> Iterator[str]:
         """The file of each message, one where it has several."""
@@ -524,6 +524,11 @@ class Archive:
 
         with self.ledger() as ledger, self.index() as index:
             return status(self.config, ledger, _indexed(ledger, index))
+
+
+def _spots(ledger: Ledger, key: bytes) -> tuple[Spot, ...]:
+    """A message's places, those on the server first, by name: which was pulled first is chance."""
+    return tuple(sorted(ledger.spots(key), key=lambda spot: (spot.gone, spot.account, spot.folder, spot.id)))
 
 
 def _gather(name: str, future: Future[AccountReport], report: SyncReport) -> BaseException | None:
