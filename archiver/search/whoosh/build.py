@@ -24,7 +24,7 @@ from typing import IO, TypeAlias
 
 import msgspec
 
-from archiver.search.whoosh.postings import ListWriter, Postings
+from archiver.search.whoosh.postings import ListWriter, Packed, Postings
 from archiver.search.whoosh.record import SegmentRecord, file_hash
 from archiver.search.whoosh.segment import LENGTHS
 from archiver.search.whoosh.storage import sync
@@ -32,7 +32,7 @@ from archiver.search.whoosh.table import TableWriter, big_endian
 
 INDEX_NAME = "MAIN"
 
-Lists: TypeAlias = "Iterable[tuple[bytes, Iterable[Postings]]]"
+Lists: TypeAlias = "Iterable[tuple[bytes, Iterable[Postings | Packed]]]"
 """Terms of a field, ascending, each with its postings in parts."""
 
 _LETTERS = string.digits + string.ascii_lowercase

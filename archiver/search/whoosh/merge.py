@@ -17,20 +17,19 @@ from contextlib import ExitStack
 from heapq import merge as merge_sorted
 from itertools import compress, groupby
 from operator import itemgetter
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from archiver.search.fields import CONTENT
-from archiver.search.positions import string
 from archiver.search.whoosh.build import Columns, Lists, write
 from archiver.search.whoosh.parts import Parts, Rows
-from archiver.search.whoosh.postings import Postings, ascending, blocks, weights_of
+from archiver.search.whoosh.postings import Packed, Postings, ascending, parts
 from archiver.search.whoosh.record import SegmentRecord
 from archiver.search.whoosh.segment import LENGTHS, Terms
 
+Part: TypeAlias = "Postings | Packed"
 _T = TypeVar("_T")
 FACTOR = 8
 DELETED_SHARE = 0.2
-_REMEMBERED = 1 << 15
 # Terms after which what was read of the segments is let go.
 _LET_GO = 2000
 
@@ -106,44 +105,46 @@ class _Source(Parts):
         for term, entry in self.terms.all(field):
             yield term, at, entry
 
-    def postings(self, entry: bytes) -> Iterator[Postings]:
+    def postings(self, entry: bytes) -> Iterator[Part]:
         """The postings of a term in order, under the new numbers, without those of deleted documents."""
         if self.record.ordered:
-            return self._blocks(entry)
+            return self._renumbered(entry)
         ids: list[int] = []
         weights: list[int] = []
         values: list[bytes] = []
-        for numbers, heavy, opcodes in self._blocks(entry):
+        for part in self._renumbered(entry):
+            numbers, heavy, opcodes = _unpacked(part)
             ids += numbers
             weights += heavy
             values += opcodes or ()
         return iter([ascending(ids, weights, values)] if ids else [])
 
-    def _blocks(self, entry: bytes) -> Iterator[Postings]:
-        for block in blocks(entry, self._lists):
-            ids, _, values = block
-            weights = [*map(int, weights_of(block))]
-            opcodes = [*map(_strings.__getitem__, values)] if values else None
-            numbers = [*map(self.now.__getitem__, ids)]
-            if self.record.deleted:
-                kept = [number >= 0 for number in numbers]
-                numbers, weights = [*compress(numbers, kept)], [*compress(weights, kept)]
-                opcodes = opcodes and [*compress(opcodes, kept)]
-            if numbers:
-                yield numbers, weights, opcodes
+    def _renumbered(self, entry: bytes) -> Iterator[Part]:
+        for part in parts(entry, self._lists):
+            numbers = [*map(self.now.__getitem__, _ids(part))]
+            if not self.record.deleted or min(numbers) >= 0:
+                yield _numbered(part, numbers)
+                continue
+            _, weights, values = _unpacked(part)
+            kept = [number >= 0 for number in numbers]
+            if any(kept):
+                values = values and [*compress(values, kept)]
+                yield [*compress(numbers, kept)], [*compress(weights, kept)], values
 
 
-class _Strings(dict[bytes, bytes]):
-    """Values as opcodes; the many that are alike are made once."""
-
-    def __missing__(self, value: bytes) -> bytes:
-        made = string(value)
-        if len(self) < _REMEMBERED:
-            self[value] = made
-        return made
+def _ids(part: Part) -> Sequence[int]:
+    return part.ids if isinstance(part, Packed) else part[0]
 
 
-_strings = _Strings()
+def _unpacked(part: Part) -> Postings:
+    return part.unpacked() if isinstance(part, Packed) else part
+
+
+def _numbered(part: Part, numbers: list[int]) -> Part:
+    if isinstance(part, Packed):
+        part.ids = numbers
+        return part
+    return numbers, part[1], part[2]
 
 
 def _order(sources: Sequence[_Source]) -> tuple[array[int], array[int]]:
@@ -194,33 +195,43 @@ def _lists(field: str, sources: Sequence[_Source]) -> Lists:
                 each.let_go()
 
 
-def _woven(lists: Sequence[Iterator[Postings]], positions: bool) -> Iterator[Postings]:
-    """The postings of several lists in the order of their ids, in parts, a block of each list in memory.
+def _woven(lists: Sequence[Iterator[Part]], positions: bool) -> Iterator[Part]:
+    """The postings of several lists in the order of their ids, in parts, a part of each list in memory.
 
-    A part is what no list has anything before: all up to the least of the last ids of the blocks in hand.
     Without `positions` there are no values: one posting alone has an empty one where others have none.
     """
-    heads = [(block, each) for each in lists if (block := next(each, None))]
-    while len(heads) > 1:
-        least = min(block[0][-1] for block, _ in heads)
-        ids: list[int] = []
-        weights: list[int] = []
-        values: list[bytes] = []
-        left = []
-        for block, rest in heads:
-            cut = bisect_right(block[0], least)
-            ids += block[0][:cut]
-            weights += block[1][:cut]
-            values += (block[2] or ())[:cut]
-            after: Postings | None = block
-            if cut == len(block[0]):
-                after = next(rest, None)
-            elif cut:
-                after = block[0][cut:], block[1][cut:], block[2] and block[2][cut:]
-            if after:
-                left.append((after, rest))
-        heads = left
-        yield ascending(ids, weights, values if positions else None)
-    for block, rest in heads:
-        for numbers, heavy, packed in (block, *rest):
-            yield numbers, heavy, packed if positions else None
+    heads = [(part, each) for each in lists if (part := next(each, None))]
+    while heads:
+        heads.sort(key=lambda head: _ids(head[0])[0])
+        part, rest = heads[0]
+        # What begins after this part has ended is not in its way, and most are neighbours in date.
+        if len(heads) == 1 or _ids(part)[-1] < _ids(heads[1][0])[0]:
+            heads[:1] = [(after, rest) for after in [next(rest, None)] if after]
+        else:
+            part, heads = _shuffled(heads)
+        yield part if positions else (*_unpacked(part)[:2], None)
+
+
+def _shuffled(
+    heads: Sequence[tuple[Part, Iterator[Part]]],
+) -> tuple[Postings, list[tuple[Part, Iterator[Part]]]]:
+    """All up to the least of the last ids of the parts in hand, as one part; what is left of these."""
+    least = min(_ids(part)[-1] for part, _ in heads)
+    ids: list[int] = []
+    weights: list[int] = []
+    values: list[bytes] = []
+    left: list[tuple[Part, Iterator[Part]]] = []
+    for part, rest in heads:
+        cut = bisect_right(_ids(part), least)
+        if not cut:
+            left.append((part, rest))
+            continue
+        numbers, heavy, opcodes = _unpacked(part)
+        ids += numbers[:cut]
+        weights += heavy[:cut]
+        values += opcodes[:cut] if opcodes else ()
+        if cut < len(numbers):
+            left.append(((numbers[cut:], heavy[cut:], opcodes and opcodes[cut:]), rest))
+        elif after := next(rest, None):
+            left.append((after, rest))
+    return ascending(ids, weights, values or None), left

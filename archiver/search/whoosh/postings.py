@@ -12,6 +12,7 @@ pickled is put together from ready-made opcodes (positions.py), which is twice a
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ from io import BytesIO
 from itertools import accumulate
 from operator import sub
 from typing import IO, TypeAlias
+
+import msgspec
 
 from archiver.search.positions import INTEGERS, string
 
@@ -34,9 +37,45 @@ _extent = struct.Struct("!qi")
 _length = struct.Struct("!i")
 _float = struct.Struct(">d")
 
+# The pickle of a block up to the end of its ids; that of its weights, which follows.
+_ids = re.compile(rb"(?:\x80.)?\((?:K.|M..|J.{4})+t", re.DOTALL)
+_heavy = re.compile(rb"(?:q.)?(N|G.{8}|\((?:K.|M..|J.{4}|G.{8})+t)", re.DOTALL)
+
 _MAGIC = b"W3Bl"
 _BLOCK = 128
 _WORTH_COMPRESSING = 160
+_REMEMBERED = 1 << 15
+
+
+class Packed(msgspec.Struct):
+    """A block that can be written again as it stands, but for its ids.
+
+    `heaviest`, `shortest`, `longest` are those of its head, `rest` is its pickle from the end of the ids on.
+    """
+
+    ids: list[int]
+    weights: list[int]
+    heaviest: int
+    shortest: int
+    longest: int
+    rest: bytes
+
+    def unpacked(self) -> Postings:
+        _, _, values = pickle.loads(b"N" + self.rest)
+        return self.ids, self.weights, values and [*map(_strings.__getitem__, values)]
+
+
+class _Strings(dict[bytes, bytes]):
+    """Values as opcodes; the many that are alike are made once."""
+
+    def __missing__(self, value: bytes) -> bytes:
+        made = string(value)
+        if len(self) < _REMEMBERED:
+            self[value] = made
+        return made
+
+
+_strings = _Strings()
 
 
 def frequency(entry: bytes) -> int:
@@ -51,6 +90,33 @@ def blocks(entry: bytes, file: memoryview) -> Iterator[Block]:
         ids, weights, values = pickle.loads(entry[_summary.size :])
         yield list(ids), tuple(weights), values
         return
+    for _, data in _blocks(entry, file):
+        deltas, weights, values = pickle.loads(data)
+        yield list(accumulate(deltas)), weights, values
+
+
+def parts(entry: bytes, file: memoryview) -> Iterator[Postings | Packed]:
+    """The postings of a term for who means to write them again."""
+    if entry[0]:
+        ids, weights, values = pickle.loads(entry[_summary.size :])
+        yield list(ids), [*map(int, weights)], [*map(string, values)]
+        return
+    for head, data in _blocks(entry, file):
+        deltas = _ids.match(data)
+        heavy = deltas and _heavy.match(data, deltas.end())
+        if deltas and heavy:
+            ids = [*accumulate(pickle.loads(deltas[0] + pickle.STOP))]
+            weights = weights_of((ids, pickle.loads(heavy[1] + pickle.STOP), None))
+            rest = data[deltas.end() :]
+            yield Packed(ids, [*map(int, weights)], int(head[2]), head[4], head[5], rest)
+        else:
+            steps, *block = pickle.loads(data)
+            ids = [*accumulate(steps)]
+            yield ids, [*map(int, weights_of((ids, *block)))], block[1] and [*map(string, block[1])]
+
+
+def _blocks(entry: bytes, file: memoryview) -> Iterator[tuple[tuple[int, ...], bytes]]:
+    """Head and pickle of each block."""
     offset, length = _extent.unpack_from(entry, _summary.size)
     if bytes(file[offset : offset + 4]) != _MAGIC:
         raise ValueError("no posting list where there must be one")
@@ -58,18 +124,13 @@ def blocks(entry: bytes, file: memoryview) -> Iterator[Block]:
     while at < end:
         (size,) = _length.unpack_from(file, at)
         at += _length.size
-        yield _block(file[at : at + abs(size)])
+        stream = BytesIO(file[at : at + abs(size)])
+        head = pickle.load(stream)
+        data = stream.read()
+        yield head, zlib.decompress(data) if head[3] else data
         if size < 0:
             return
         at += size
-
-
-def _block(data: memoryview) -> Block:
-    stream = BytesIO(data)
-    about = pickle.load(stream)
-    raw = data[stream.tell() :]
-    deltas, weights, values = pickle.loads(zlib.decompress(raw) if about[3] else raw)
-    return list(accumulate(deltas)), weights, values
 
 
 def weights_of(block: Block) -> Sequence[float]:
@@ -96,61 +157,77 @@ class ListWriter:
         self._file = file
         self._offset = 0
 
-    def add(self, parts: Iterable[Postings], lengths: bytes) -> bytes | None:
+    def add(self, parts: Iterable[Postings | Packed], lengths: bytes) -> bytes | None:
         """Write a list that comes in parts; its entry for the term table, None when nothing came.
 
         `lengths` has the length byte of every document of the segment.
         """
         made = _List(lengths)
         start = self._offset
-        ids: list[int] = []
-        weights: list[int] = []
-        values: list[bytes] = []
-        for more, heavy, packed in parts:
-            ids += more
-            weights += heavy
-            values += packed or ()
-            # One at least is left, since the last block must say that it is.
-            whole = (len(ids) - 1) // _BLOCK * _BLOCK
-            for at in range(0, whole, _BLOCK):
-                cut = slice(at, at + _BLOCK)
-                self._write(made.block(ids[cut], weights[cut], values[cut]))
-            del ids[:whole], weights[:whole], values[:whole]
-        if not ids:
-            return None
-        if made.count == 0 and len(ids) == 1:
-            return made.inlined(ids[0], weights[0], values[0] if values else string(b""))
-        self._write(made.block(ids, weights, values, last=True))
+        for part in parts:
+            self._write(made.take(part))
+        if not made.count and len(made.ids) < 2:
+            return made.inlined() if made.ids else None
+        self._write(made.end())
         return made.summary(inlined=False) + _extent.pack(start, self._offset - start)
 
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._offset += len(data)
+    def _write(self, blocks: Sequence[bytes]) -> None:
+        for data in blocks:
+            self._file.write(data)
+            self._offset += len(data)
 
 
 class _List:
-    """One posting list: its blocks as bytes, and what its summary says when all went through."""
+    """One posting list on its way into blocks, and what its summary says when all went through.
 
-    __slots__ = ("_first", "_heaviest", "_last", "_lengths", "_longest", "_shortest", "_weight", "count")
+    Postings wait until there is a block of them and one more, since the last block must say that it is.
+    A block that is packed already is put in as it is where that tears no other apart; it waits, too.
+    """
 
     def __init__(self, lengths: bytes) -> None:
+        self.ids: list[int] = []
+        self.count = 0
+        self._weights: list[int] = []
+        self._values: list[bytes] = []
+        self._waiting: Packed | None = None
         self._lengths = lengths
-        self.count = self._weight = self._heaviest = self._first = self._last = self._longest = 0
+        self._weight = self._heaviest = self._first = self._last = self._longest = 0
         self._shortest = 255
 
-    def _note(self, ids: Sequence[int], weights: Sequence[int]) -> tuple[int, int, int]:
-        """Count these postings in; their heaviest weight, shortest and longest field."""
-        inside = bytes(map(self._lengths.__getitem__, ids))
-        heaviest, shortest, longest = max(weights), min(inside), max(inside)
-        if not self.count:
-            self._first = ids[0]
-        self._last = ids[-1]
-        self.count += len(ids)
-        self._weight += sum(weights)
-        self._heaviest = max(self._heaviest, heaviest)
-        self._shortest = min(self._shortest, shortest)
-        self._longest = max(self._longest, longest)
-        return heaviest, shortest, longest
+    def take(self, part: Postings | Packed) -> list[bytes]:
+        """The blocks that are ready then."""
+        if isinstance(part, Packed):
+            if len(part.ids) >= _BLOCK // 2 and not 0 < len(self.ids) < _BLOCK // 2:
+                ready = [*self._ready(), *self._blocks(len(self.ids))]
+                self._waiting = part
+                return ready
+            part = part.unpacked()
+        ready = self._ready()
+        ids, weights, values = part
+        self.ids += ids
+        self._weights += weights
+        self._values += values or ()
+        return ready + self._blocks((len(self.ids) - 1) // _BLOCK * _BLOCK)
+
+    def _ready(self) -> list[bytes]:
+        waiting, self._waiting = self._waiting, None
+        return [self._packed(waiting)] if waiting else []
+
+    def _blocks(self, count: int) -> list[bytes]:
+        """Blocks of the first so many postings."""
+        made = []
+        for at in range(0, count, _BLOCK):
+            cut = slice(at, min(at + _BLOCK, count))
+            made.append(self._block(self.ids[cut], self._weights[cut], self._values[cut]))
+        if made:
+            del self.ids[:count], self._weights[:count], self._values[:count]
+        return made
+
+    def end(self) -> list[bytes]:
+        """What waits, as the last block."""
+        if self._waiting:
+            return [self._packed(self._waiting, last=True)]
+        return [self._block(self.ids, self._weights, self._values, last=True)]
 
     def summary(self, *, inlined: bool) -> bytes:
         return _summary.pack(
@@ -164,33 +241,50 @@ class _List:
             self._last,
         )
 
-    def inlined(self, number: int, weight: int, value: bytes) -> bytes:
+    def inlined(self) -> bytes:
         """The entry of a list of one posting, which needs no block."""
-        self._note((number,), (weight,))
+        (number,), (weight,) = self.ids, self._weights
+        length = self._lengths[number]
+        self._note(self.ids, self._weights, (weight, length, length))
+        value = self._values[0] if self._values else string(b"")
         posting = b"\x85".join((INTEGERS[number], INTEGERS[weight], value, b"\x87."))
         return self.summary(inlined=True) + posting
 
-    def block(
+    def _block(
         self, ids: Sequence[int], weights: Sequence[int], values: Sequence[bytes], *, last: bool = False
     ) -> bytes:
-        magic = b"" if self.count else _MAGIC
-        heaviest, shortest, longest = self._note(ids, weights)
-        data = b"".join(
-            (
-                b"(",
-                INTEGERS[ids[0]],
-                *map(INTEGERS.__getitem__, map(sub, ids[1:], ids)),
-                b"t",
-                _weights(weights, heaviest),
-                b"(" if values else b"N",
-                *values,
-                b"t\x87." if values else b"\x87.",
-            )
+        inside = bytes(map(self._lengths.__getitem__, ids))
+        heaviest = max(weights)
+        rest = (
+            _opcodes(weights, heaviest),
+            b"(" if values else b"N",
+            *values,
+            b"t\x87." if values else b"\x87.",
         )
+        return self._encoded(ids, weights, (heaviest, min(inside), max(inside)), rest, last)
+
+    def _packed(self, block: Packed, *, last: bool = False) -> bytes:
+        about = block.heaviest, block.shortest, block.longest
+        return self._encoded(block.ids, block.weights, about, (block.rest,), last)
+
+    def _encoded(
+        self,
+        ids: Sequence[int],
+        weights: Sequence[int],
+        about: tuple[int, int, int],
+        rest: Iterable[bytes],
+        last: bool,
+    ) -> bytes:
+        """A block; `about`: the heaviest weight, the shortest and longest field; `rest` follows the ids."""
+        magic = b"" if self.count else _MAGIC
+        self._note(ids, weights, about)
+        steps = map(INTEGERS.__getitem__, map(sub, ids[1:], ids))
+        data = b"".join((b"(", INTEGERS[ids[0]], *steps, b"t", *rest))
         compressed = len(data) > _WORTH_COMPRESSING
         if compressed:
             data = _compress(data)
-        about = b"(%b%bG%b%b%b%bt." % (
+        heaviest, shortest, longest = about
+        head = b"(%b%bG%b%b%b%bt." % (
             INTEGERS[len(ids)],
             INTEGERS[ids[-1]],
             _float.pack(heaviest),
@@ -198,11 +292,21 @@ class _List:
             INTEGERS[shortest],
             INTEGERS[longest],
         )
-        size = len(about) + len(data)
-        return magic + _length.pack(-size if last else size) + about + data
+        size = len(head) + len(data)
+        return magic + _length.pack(-size if last else size) + head + data
+
+    def _note(self, ids: Sequence[int], weights: Sequence[int], about: tuple[int, int, int]) -> None:
+        if not self.count:
+            self._first = ids[0]
+        self._last = ids[-1]
+        self.count += len(ids)
+        self._weight += sum(weights)
+        self._heaviest = max(self._heaviest, about[0])
+        self._shortest = min(self._shortest, about[1])
+        self._longest = max(self._longest, about[2])
 
 
-def _weights(weights: Sequence[int], heaviest: int) -> bytes:
+def _opcodes(weights: Sequence[int], heaviest: int) -> bytes:
     """None when all are 1; a float, which Whoosh wants there, when all are equal."""
     if heaviest == 1:
         return b"N"
