@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from archiver.errors import InterruptedRun, LockedError
 from archiver.indexer.feed import AgainError, Feed
-from archiver.indexer.shares import Share, Written, write_share, written
+from archiver.indexer.shares import Line, Share, Written, write_share, written
 from archiver.search.index import Bulk, IndexState, Lock
 from archiver.workers import Workers, worker_count
 
@@ -93,12 +93,12 @@ def _keep(feed: Feed, bulk: Bulk, share: Share, made: Written) -> Bulk:
     state = _unchanged(feed, bulk)
     assert state.bulk
     outdated = {queued.key for queued in feed.ledger.changed(share.seen, state.bulk.upto)}
-    last = share.queued[-1]
+    last = share.line.last
     bulk = replace(
         state.bulk,
         received=last.received,
         document=last.document,
-        done=state.bulk.done + len(share.queued),
+        done=state.bulk.done + share.line.count,
     )
     state = replace(state, bulk=bulk)
     with feed.whole():
@@ -141,6 +141,6 @@ def _share_size(count: int, processes: int) -> int:
 
 def _shares(feed: Feed, seen: int, place: str, memory: int, size: int) -> Iterator[Share]:
     number = 0
-    while queued := feed.ledger.queued(number * size, size):
-        yield Share(number, tuple(queued), feed.ledger.root, place, memory, seen, feed.stemming)
+    while (line := Line.of(feed.ledger.queued(number * size, size))).count:
+        yield Share(number, line, feed.ledger.root, place, memory, seen, feed.stemming)
         number += 1

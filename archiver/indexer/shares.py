@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 import msgspec
@@ -17,8 +18,38 @@ from archiver.workers import Crashed, Step, Workers
 
 # Seconds without a step (a message, or writing what was gathered) before a process is given up.
 _DEADLINE = 300.0
+_PIECE = 200
 # A process that dies before its first step is no fault of the mail.
 _TRIES = 3
+
+
+class Line(msgspec.Struct, frozen=True):
+    """Documents newest first, packed: there are many, and several shares of them in memory."""
+
+    count: int
+    pieces: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, queued: Iterable[Queued]) -> Line:
+        rest = iter(queued)
+        pieces = []
+        count = 0
+        while some := list(islice(rest, _PIECE)):
+            count += len(some)
+            pieces.append(msgspec.msgpack.encode(some))
+        return cls(count, tuple(pieces))
+
+    def __iter__(self) -> Iterator[Queued]:
+        for piece in self.pieces:
+            yield from msgspec.msgpack.decode(piece, type=list[Queued])
+
+    def __reversed__(self) -> Iterator[Queued]:
+        for piece in reversed(self.pieces):
+            yield from reversed(msgspec.msgpack.decode(piece, type=list[Queued]))
+
+    @property
+    def last(self) -> Queued:
+        return next(reversed(self))
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -29,7 +60,7 @@ class Share(msgspec.Struct, frozen=True):
     """
 
     number: int
-    queued: tuple[Queued, ...]
+    line: Line
     root: str
     place: str
     memory: int
@@ -66,7 +97,7 @@ def _write(share: Share, step: Step) -> Written:
     portions: list[Portion] = []
     unreadable: list[Unreadable] = []
     # Oldest first, so that documents come in the order in which they will stand.
-    for queued in reversed(share.queued):
+    for queued in reversed(share.line):
         step()
         document = documents.read(queued)
         if isinstance(document, Unreadable):
@@ -141,16 +172,16 @@ def _taken_apart(crashed: Crashed[Share]) -> tuple[list[Share], Written]:
         if share.tries == _TRIES:
             raise StoreError("processes that read mail are killed as they start", hint="is memory short?")
         return [replace(share, tries=share.tries + 1)], Written()
-    if len(share.queued) == 1:
+    queued = list(share.line)
+    if len(queued) == 1:
         reason = "reading it takes too long" if crashed.late else "reading it kills the process"
-        return [], Written((), (Unreadable(share.queued[0].key, reason),))
-    return [replace(share, queued=part) for part in _parts(share.queued, crashed.steps)], Written()
+        return [], Written((), (Unreadable(queued[0].key, reason),))
+    return [replace(share, line=Line.of(part)) for part in _parts(queued, crashed.steps) if part], Written()
 
 
-def _parts(queued: Sequence[Queued], steps: int) -> list[tuple[Queued, ...]]:
+def _parts(queued: Sequence[Queued], steps: int) -> list[Sequence[Queued]]:
     """The message at that step alone, what is around it; two halves, when it was all being written."""
     at = len(queued) - max(steps, 1)
     if at < 0:
-        at = len(queued) // 2
-        return [tuple(queued[:at]), tuple(queued[at:])]
-    return [part for part in map(tuple, (queued[:at], queued[at : at + 1], queued[at + 1 :])) if part]
+        return [queued[: len(queued) // 2], queued[len(queued) // 2 :]]
+    return [queued[:at], queued[at : at + 1], queued[at + 1 :]]

@@ -703,32 +703,34 @@ class Ledger:
                 (after, upto, *below),
             ).rowcount
 
-    def queued(self, first: int, count: int) -> list[Queued]:
+    def queued(self, first: int, count: int) -> Iterator[Queued]:
         """So many documents of the line, from the first-th on, which is numbered 0."""
         return self._queued("(SELECT n, document FROM queue WHERE n > ?1 AND n <= ?1 + ?2)", first, count)
 
     def changed(self, after: int, upto: int) -> list[Queued]:
         """The documents with a change in (after, upto]; for a few of them."""
         changed = "SELECT DISTINCT document AS n, document FROM change WHERE number > ? AND number <= ?"
-        return self._queued(f"({changed})", after, upto)
+        return list(self._queued(f"({changed})", after, upto))
 
-    def _queued(self, documents: str, *values: int) -> list[Queued]:
+    def _queued(self, documents: str, *values: int) -> Iterator[Queued]:
         """The documents of a table (n, document), in the order of n."""
-        rows = self._rows(
+        with self._translate():
+            yield from self._read_queued(documents, *values)
+
+    def _read_queued(self, documents: str, *values: int) -> Iterator[Queued]:
+        rows = self._db.execute(
             "SELECT q.n, d.id, d.key, d.size, f.path, p.file, p.flags, p.received"
             f" FROM {documents} q JOIN document d ON d.id = q.document"
             " LEFT JOIN place p ON p.document = q.document LEFT JOIN folder f ON f.id = p.folder"
             " ORDER BY q.n, p.gone, p.id",
-            *values,
+            values,
         )
-        found = []
         for _, group in itertools.groupby(rows, key=lambda row: row[0]):
             places = list(group)
             _, document, key, size = places[0][:4]
             there = [place for place in places if place[4] is not None]
             received = min((place[7] for place in there), default=0)
-            found.append(Queued(document, received, key, size, tuple(place[4:7] for place in there)))
-        return found
+            yield Queued(document, received, key, size, tuple(place[4:7] for place in there))
 
     def touch(self, keys: Iterable[bytes]) -> None:
         """Ask the index to look at these documents again."""

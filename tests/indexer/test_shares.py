@@ -12,7 +12,7 @@ import pytest
 from archiver.errors import ArchiverError, DiskFullError, StoreError
 from archiver.indexer import shares
 from archiver.indexer.reading import Documents, Unreadable
-from archiver.indexer.shares import Answer, Share, Written, write_share, written
+from archiver.indexer.shares import Answer, Line, Share, Written, write_share, written
 from archiver.search.index import Document, Index, IndexState, open_index
 from archiver.store.layout import index_path
 from archiver.store.maildir import key_of
@@ -51,7 +51,7 @@ def killed_at_once(share: Share, step: Step) -> Answer:
 
 def killed_by_writing_many(share: Share, step: Step) -> Answer:
     answer = write_share(share, step)
-    if len(share.queued) > 3:
+    if share.line.count > 3:
         os._exit(1)
     return answer
 
@@ -88,7 +88,7 @@ def done(tree: Tree, index: Index, work: Callable[[Share, Step], Answer]) -> tup
     order: list[int] = []
     with index.drafting() as place, Workers.stepping(work, 2) as pool:
         wanted = [
-            Share(number, tuple(tree.ledger.queued(6 * number, 6)), tree.root, place, 1 << 30, 0)
+            Share(number, Line.of(tree.ledger.queued(6 * number, 6)), tree.root, place, 1 << 30, 0)
             for number in range(2)
         ]
         for share, result in written(pool, wanted, lambda: None):
@@ -97,6 +97,16 @@ def done(tree: Tree, index: Index, work: Callable[[Share, Step], Answer]) -> tup
         index.adopt(made.portions, IndexState(tree.ledger.id, 12))
     index.verify()
     return order, made
+
+
+def test_a_line_packed_and_read_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "_PIECE", 3)
+    for count in range(1, 8):
+        queued = [Queued(n, 10 - n, bytes([n]) * 32, n, (("a/b", f"file{n}", "S"),)) for n in range(count)]
+        line = Line.of(queued)
+        assert (line.count, list(line), list(reversed(line))) == (count, queued, queued[::-1])
+        assert line.last == queued[-1]
+    assert Line.of([]).count == 0
 
 
 def everything_but(*numbers: int) -> set[bytes]:

@@ -638,27 +638,27 @@ class TestChanges:
         ]
         assert ledger.changed(0, 100) == expected
         assert ledger.queue(0, 100, TOP) == 2
-        assert ledger.queued(0, 10) == expected
+        assert list(ledger.queued(0, 10)) == expected
 
     def test_lined_up_newest_first(self, ledger: Ledger, inbox: Folder) -> None:
         dates = [500, 900, 100, 900, 700, 300]
         ledger.add_places(inbox, [place(n, n, received=date) for n, date in enumerate(dates, 1)])
         ledger.touch([key(3)])
         assert ledger.queue(0, 7, TOP) == 6
-        line = ledger.queued(0, 10)
+        line = list(ledger.queued(0, 10))
         assert [each.document for each in line] == [4, 2, 5, 1, 6, 3]
-        assert [each.document for each in ledger.queued(2, 3)] == [5, 1, 6]
+        assert [each.document for each in list(ledger.queued(2, 3))] == [5, 1, 6]
         for at, each in enumerate(line, 1):
             assert ledger.queue(0, 7, (each.received, each.document)) == 6 - at
-            assert ledger.queued(0, 10) == line[at:]
+            assert list(ledger.queued(0, 10)) == line[at:]
         assert ledger.queue(2, 5, TOP) == 3
-        assert [each.document for each in ledger.queued(0, 10)] == [4, 5, 3]
+        assert [each.document for each in list(ledger.queued(0, 10))] == [4, 5, 3]
 
     def test_a_line_is_its_owners_alone(self, ledger: Ledger, inbox: Folder) -> None:
         ledger.add_places(inbox, [place(n, n, received=n) for n in range(1, 4)])
         with Ledger(ledger.root) as other:
             assert (ledger.queue(0, 3, TOP), other.queue(2, 3, TOP)) == (3, 1)
-            assert len(ledger.queued(0, 10)) == 3
+            assert len(list(ledger.queued(0, 10))) == 3
 
     def test_forgetting_one_of_several_places_is_one(self, ledger: Ledger, inbox: Folder) -> None:
         """It may have been the oldest, and a bulk goes by the dates of the oldest."""
