@@ -205,6 +205,8 @@ class Archive:
             for stopped in ended:
                 if isinstance(stopped, InterruptedRun):
                     raise stopped
+            if report.errors and self.stop():
+                raise InterruptedRun()  # whatever a server said, or did not say, after that
             if index:
                 self._conclude_index(ledger, drained, indexed, report, tidy)
             for bug in ended:

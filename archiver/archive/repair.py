@@ -121,7 +121,7 @@ def _quarantine(root: str, path: str) -> None:
 
 
 def _relink(ledger: Ledger, reader: Reader, finding: Finding) -> bool:
-    """Give a place its file again from another copy; else forget it, so that a pull fetches it.
+    """Give a place its file again from another copy; else let a pull fetch it.
 
     A place whose message the server does not have (gone, of an earlier life of the folder, imported), and
     that has no other copy, stays as it is: it cannot be had any more, and verify goes on saying so.
@@ -135,7 +135,7 @@ def _relink(ledger: Ledger, reader: Reader, finding: Finding) -> bool:
             return True
     if lost.gone or not lost.current:
         return True
-    ledger.forget_places([lost.id])
+    ledger.want_again([lost.id])
     return False
 
 

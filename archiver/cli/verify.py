@@ -52,12 +52,13 @@ def _conclude(result: Repaired, repair: bool) -> None:
     """Nothing when nothing is missing, and every server could be asked that was to be; else the error."""
     final = result.left or result.found
     lost = [finding for finding in final.findings if not finding.harmless]
-    if lost:
+    unasked = result.sync is not None and bool(result.sync.errors)
+    if lost and not unasked:
         print_errors(final.server.errors.values() if final.server else ())
         raise ArchiverError(f"{count(len(lost), 'difference')} found", hint=_hint(lost, final, repair))
     if final.server:
         conclude(final.server.errors, final.server.accounts, "compared with their servers")
-    if result.sync and result.sync.errors:
+    if unasked:
         raise PartialError("not everything could be fetched again", hint="archiver sync tries it again")
 
 

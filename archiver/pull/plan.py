@@ -163,7 +163,7 @@ def compare(
     word (`vanished`), lets a known UID be gone; and gone is only a mark, the message stays.
     """
     fetch = ascending(
-        uid for uid in server if uid not in known and (uid not in failures or is_due(failures[uid], now))
+        uid for uid in server if (is_due(failures[uid], now) if uid in failures else uid not in known)
     )
     flags = []
     for uid in server:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from archiver.config import Account
-from archiver.errors import FolderError, NotFoundError
+from archiver.errors import FolderError, NotFoundError, UsageError
 from archiver.imap import Connection, Mailbox, Status
 from archiver.pull import plan
 from archiver.pull.budget import Budget
@@ -66,6 +66,12 @@ def pull(
     recovered = dict(_recover(ledger, account.name))
     mailboxes = connection.list_folders(account.folders.namespaces)
     chosen = plan.choose(mailboxes, account.folders)
+    if any(m.selectable for m in mailboxes) and not chosen:
+        raise UsageError(
+            "none of the server's folders is pulled: the configuration leaves out all of them",
+            account=account.name,
+            hint="see folders: include and exclude; archiver check --connect lists what there is",
+        )
     if only:
         chosen = [m for m in chosen if any(glob_folder(pattern, m.name) for pattern in only)]
         if not chosen:

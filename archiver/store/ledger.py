@@ -524,23 +524,22 @@ class Ledger:
             ]
             self.add_places(msgspec.structs.replace(folder, epoch=epoch), numbered)
 
-    def forget_places(self, ids: Iterable[int]) -> None:
-        """Drop places whose files are gone, so that the next pull fetches them again; documents stay.
+    def want_again(self, ids: Iterable[int]) -> None:
+        """Let the next pull fetch these places' messages again, whose files are lost; the places stay.
 
-        The index hears of those that have another place: their oldest one may be another now.
+        So it is known what is lacking until it is back, also when no server can be asked or has it.
         """
         with self.transaction():
             for place in ids:
                 self._db.execute(
-                    "INSERT INTO change (document) SELECT document FROM place WHERE id = ?1 AND EXISTS"
-                    " (SELECT 1 FROM place o WHERE o.document = place.document AND o.id <> ?1)",
+                    "INSERT OR REPLACE INTO failed"
+                    " SELECT folder, epoch, uid, 'its file is lost', 0, 0 FROM place WHERE id = ?",
                     (place,),
                 )
                 self._db.execute(
                     "UPDATE folder SET uidnext = NULL WHERE id = (SELECT folder FROM place WHERE id = ?)",
                     (place,),
                 )
-                self._db.execute("DELETE FROM place WHERE id = ?", (place,))
 
     def set_flags(self, folder: Folder, flags: Iterable[tuple[int, str, str, str | None]]) -> None:
         """(UID, letters, keywords, labels) as the server has them now; the message is there, so not gone."""

@@ -145,7 +145,9 @@ def _directories(ledger: Ledger, known: Sequence[Folder], accounts: tuple[str, .
 
 def _failures(ledger: Ledger, folders: Iterable[Folder]) -> Iterator[Finding]:
     for folder in folders:
-        for failure in ledger.failures(folder).values():
+        for uid, failure in ledger.failures(folder).items():
+            if ledger.places(folder, [uid]):
+                continue  # its file is wanted again, and missing among the files until it is there
             yield failed(folder, failure, gone=not folder.listed)
 
 

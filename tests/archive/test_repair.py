@@ -20,7 +20,7 @@ from archiver.store.layout import FolderFile, index_path, read_folder_file
 from archiver.store.maildir import key_of
 from archiver.store.reader import Reader
 from archiver.verify import Finding, verify
-from tests.store.tree import Tree, message
+from tests.store.tree import Tree, forget, message
 
 
 @pytest.fixture
@@ -104,14 +104,15 @@ class TestMissing:
         path_of(tree, 1, "work/Copy").write_bytes(b"rot")
         refetch, left = mend(tree, index)
         assert refetch == {"work"}
-        assert {(f.kind, f.folder) for f in left} == {("stray", "")}  # until a pull brings it back
+        # Until a pull brings it back.
+        assert {(f.kind, f.folder) for f in left} == {("missing", "INBOX"), ("missing", "Copy")}
 
     def test_fetched_again_when_there_is_no_other(self, tree: Tree, index: Index) -> None:
         path_of(tree, 2).unlink()
         refetch, _ = mend(tree, index)
         assert refetch == {"work"}
         inbox = tree.folder()
-        assert set(tree.ledger.known(inbox)) == {1, 3, 4}
+        assert set(tree.ledger.failures(inbox)) == {2}
         assert inbox.uidnext is None
         tree.file(inbox, [message(2)], first=2, flags="S")  # as the pull does
         drain(tree.ledger, index, nullcontext)
@@ -121,8 +122,8 @@ class TestMissing:
         shutil.rmtree(Path(tree.root, "mail/work/INBOX"))
         refetch, left = mend(tree, index)
         assert refetch == {"work"}
-        assert {finding.kind for finding in left} == {"stray"}  # until a pull brings those back
-        assert set(tree.ledger.known(tree.folder())) == {3, 4}
+        assert {finding.kind for finding in left} == {"missing"}  # until a pull brings those back
+        assert set(tree.ledger.failures(tree.folder())) == {1, 2}
         assert path_of(tree, 4).samefile(path_of(tree, 2, "work/Copy"))
 
     @pytest.mark.parametrize("why", ["gone", "earlier", "imported"])
@@ -178,7 +179,7 @@ class TestDamaged:
         path.write_bytes(b"rot")
         refetch, _ = mend(tree, index, "work")
         assert refetch == {"work"}
-        assert set(tree.ledger.known(tree.folder())) == {1, 3, 4}
+        assert set(tree.ledger.failures(tree.folder())) == {2}
 
     def test_renamed_before_it_could_be_set_aside(self, tree: Tree, index: Index) -> None:
         path = path_of(tree, 2)
@@ -246,7 +247,7 @@ def test_what_went_away_meanwhile_does_not_stop_it(tree: Tree, index: Index) -> 
 
 class TestUnknown:
     def test_a_file_is_taken_in(self, tree: Tree, index: Index) -> None:
-        tree.ledger.forget_places([tree.ledger.places(tree.folder(), [2])[0].id])
+        forget(tree.ledger, tree.ledger.places(tree.folder(), [2])[0].id)
         assert mend(tree, index) == (set(), [])
         assert set(tree.ledger.known(tree.folder())) == {1, 2, 3, 4}
         assert index.hit(key_of(message(2)))
@@ -296,7 +297,7 @@ class TestIndex:
     def test_lacking_documents_are_indexed_and_strays_removed(self, tree: Tree, index: Index) -> None:
         state = IndexState(tree.ledger.id, tree.ledger.last_change())
         index.apply((), [key_of(message(2))], state)
-        tree.ledger.forget_places([tree.ledger.places(tree.folder(account="home"), [1])[0].id])
+        forget(tree.ledger, tree.ledger.places(tree.folder(account="home"), [1])[0].id)
         path_of(tree, 1, "home/INBOX").unlink()
         assert mend(tree, index) == (set(), [])
         assert index.keys() == {key_of(message(n)) for n in (1, 2, 3, 4)}
@@ -333,7 +334,7 @@ def test_everything_at_once(tree: Tree, index: Index) -> None:
     index.apply((), [key_of(message(9))], IndexState(tree.ledger.id, tree.ledger.last_change()))
     refetch, left = mend(tree, index)
     assert refetch == {"work"}
-    assert {f.kind for f in left} == {"failed", "stray"}
+    assert {f.kind for f in left} == {"failed", "missing"}
     tree.file(tree.folder(), [message(1)], flags="S")
     drain(tree.ledger, index, nullcontext)
     assert [f.kind for f in verify(tree.ledger, index).findings] == ["failed"]

@@ -224,3 +224,11 @@ class TestCheck:
         result = fails(home, ["check", "--connect"], 75, "2 of 2 logins failed")
         assert "\nwork: 127.0.0.1:1 refuses connections\n" in result.out
         assert "\nrelay (sending): 127.0.0.1:1: cannot connect" in result.out
+
+
+def test_a_configuration_that_leaves_out_every_folder(home: Home, scripted: Scripted) -> None:
+    """A backup of nothing must not look like one of everything."""
+    server = scripted()
+    server.folder().add(mails.INVOICE)
+    home.account("work", server.port, folders={"include": ["Inbocks"]})
+    fails(home, ["sync"], 2, "work: none of the server's folders is pulled", "check --connect lists")

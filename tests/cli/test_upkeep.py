@@ -137,10 +137,26 @@ class TestVerify:
         assert "another mailbox than before" in result.err.splitlines()[0]
         assert "archiver: not everything could be fetched again\n  archiver sync tries" in result.err
         assert "fetching again failed: work: 127.0.0.1:1 refuses connections" in result.out
+        # It is lacking for as long as nobody brought it back.
+        complains(own_library.call("verify"), 1, "1 difference found")
         own_library.mailbox(shelf[1])
         own_library.good("sync")
         own_library.good("verify")
         assert own_library.good("search", "invoice", "--format", "keys").lines()
+
+    def test_what_the_server_lost_meanwhile_is_not_forgotten(self, home: Home, mailbox: User) -> None:
+        mailbox.save(mails.INVOICE)
+        home.mailbox(mailbox)
+        home.good("sync")
+        file_of(home, "invoice").unlink()
+        home.account("work", 1, mailbox.name)
+        assert home.call("verify", "--repair").code == 3
+        mailbox.expunge("INBOX", "1")
+        home.mailbox(mailbox)
+        home.good("sync")
+        for server in ((), ("--server",)):
+            result = home.call("verify", *server)
+            assert result.code == 1 and "missing: work/INBOX UID 1" in result.out
 
     def test_another_program_renames_a_file(self, own_library: Home) -> None:
         path = file_of(own_library, "invoice")

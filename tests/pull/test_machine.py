@@ -275,7 +275,8 @@ class Mailbox(RuleBasedStateMachine):
             assert told == self.flags()
             if self.server.labels:
                 assert self.told_labels() == self.labels()
-        assert [f for f in checks.findings(self.archive.root) if not self.never_used(f)] == []
+        findings = checks.findings(self.archive.root)
+        assert [f for f in findings if not (self.never_used(f) or self.lost_for_good(f))] == []
         checks.nothing_between(self.archive.root)
         for place, number in self.files().items():
             assert number <= self.room[place], "a second file"
@@ -283,6 +284,11 @@ class Mailbox(RuleBasedStateMachine):
     def never_used(self, finding: Finding) -> bool:
         """A directory made by a run that died at once, of a folder that was deleted before the next one."""
         return finding.kind == "folder" and not checks.files_in(self.archive.root, finding.path)
+
+    def lost_for_good(self, finding: Finding) -> bool:
+        """A lost file whose message was deleted on the server before the next run: told for ever."""
+        kept = {key_of(wire).hex() for wire in self.archived}
+        return finding.kind == "missing" and finding.gone and finding.key not in kept
 
     def hidden(self) -> list[FakeFolder]:
         return [folder for folder in self.server.folders.values() if folder.unlisted and folder.mails]

@@ -16,6 +16,7 @@ from tests.pull.steps import NOON, facts, fetches, lose_ledger, mended
 from tests.servers.cyrus import User
 from tests.servers.fake import EPOCH, FakeConnection, FakeServer
 from tests.servers.pymap import Mail, Pymap
+from tests.store.tree import forget
 
 
 class DeathError(BaseException):
@@ -331,7 +332,7 @@ class TestLostLedger:
         pulled(archive, server)
         with Ledger(archive.root) as ledger:
             (inbox,) = (f for f in ledger.folders() if f.name == "INBOX")
-            ledger.forget_places([ledger.places(inbox, [1])[0].id])
+            forget(ledger, ledger.places(inbox, [1])[0].id)
             ledger.open_folder(inbox.id)
         pulled(archive, server)
         server.folder("Fresh").add(mail(1))

@@ -214,8 +214,8 @@ class TestCompare:
     ) -> None:
         failures = {uid: failure(uid, when) for uid, when in due.items()}
         work = plan.compare(server, known, failures, NOW, complete=complete)
-        waiting = {uid for uid, when in due.items() if when > NOW}
-        assert set(work.fetch) == server.keys() - known.keys() - waiting
+        wanted = {uid for uid in server if (due[uid] <= NOW if uid in due else uid not in known)}
+        assert set(work.fetch) == wanted
         assert list(work.fetch) == sorted(set(work.fetch))
         there = {uid for uid, (_, _, gone, _) in known.items() if not gone}
         assert set(work.gone) == (there - server.keys() if complete else set())

@@ -29,6 +29,7 @@ from archiver.store.ledger import Ledger, glob_folder, has_label
 from archiver.store.maildir import key_of
 from archiver.store.records import VERSION, AccountRow, Content, Folder, NewPlace, Queued
 from tests.store.conftest import fast_directory
+from tests.store.tree import forget
 
 TOP = (1 << 62, 0)
 
@@ -616,6 +617,21 @@ class TestFailures:
         ]
 
 
+class TestWantedAgain:
+    def test_until_it_is_back(self, ledger: Ledger, inbox: Folder) -> None:
+        """The place stays, so that it is known what is lacking; the pull has a UID that is due."""
+        ledger.add_places(inbox, [place(1, 1), place(2, 2)])
+        settle(ledger, inbox)
+        (lost,) = ledger.places(inbox, [1])
+        ledger.want_again([lost.id])
+        assert ledger.places(inbox, [1]) == [lost]
+        assert ledger.folder(inbox.id).uidnext is None
+        (failure,) = ledger.failures(inbox).values()
+        assert (failure.uid, failure.tries, failure.due) == (1, 0, 0)
+        ledger.add_places(inbox, [place(1, 1)])
+        assert ledger.failures(inbox) == {} and len(ledger.all_places(inbox.id)) == 2
+
+
 class TestChanges:
     def test_numbered_in_order(self, ledger: Ledger, inbox: Folder) -> None:
         ledger.add_places(inbox, [place(uid, uid) for uid in range(1, 6)])
@@ -631,7 +647,7 @@ class TestChanges:
         ledger.add_places(inbox, [place(1, 1, received=500, flags="S"), place(2, 2)])
         ledger.add_places(other, [place(8, 1, received=300)])
         ledger.set_gone(inbox, [1], now=9)
-        ledger.forget_places([ledger.places(inbox, [2])[0].id])
+        forget(ledger, ledger.places(inbox, [2])[0].id)
         expected = [
             Queued(1, 300, key(1), 101, (("work/Other", "300.1.U=8", ""), ("work/INBOX", "500.1.U=1", "S"))),
             Queued(2, 0, key(2), 102, ()),
@@ -660,14 +676,6 @@ class TestChanges:
             assert (ledger.queue(0, 3, TOP), other.queue(2, 3, TOP)) == (3, 1)
             assert len(list(ledger.queued(0, 10))) == 3
 
-    def test_forgetting_one_of_several_places_is_one(self, ledger: Ledger, inbox: Folder) -> None:
-        """It may have been the oldest, and a bulk goes by the dates of the oldest."""
-        ledger.add_places(inbox, [place(1, 1, received=300), place(2, 1, received=500), place(3, 2)])
-        ledger.forget_places([ledger.places(inbox, [3])[0].id])
-        assert changed(ledger, 2) == []
-        ledger.forget_places([ledger.places(inbox, [1])[0].id])
-        assert changed(ledger, 2) == [key(1)]
-
     def test_a_second_place_is_none_unless_it_is_older(self, ledger: Ledger, inbox: Folder) -> None:
         """A document without a Date has the date of its oldest place; else the rebuilt index would differ."""
         ledger.add_places(inbox, [place(1, 1, received=500)])
@@ -685,12 +693,10 @@ class TestChanges:
         assert changed(ledger, 1) == [key(1)]
 
     def test_a_document_that_had_no_place_is_one(self, ledger: Ledger, inbox: Folder) -> None:
-        """Its file was lost, the index may have dropped it, and now it was fetched again."""
+        """The index may have dropped it."""
         ledger.add_places(inbox, [place(1, 1), place(2, 2)])
-        settle(ledger, inbox)
         (lost,) = ledger.places(inbox, [1])
-        ledger.forget_places([lost.id])
-        assert ledger.folder(inbox.id).uidnext is None  # so that a pull looks
+        forget(ledger, lost.id)
         assert ledger.keys("1") == {key(2)} and ledger.document_count() == 2
         last = ledger.last_change()
         assert ledger.add_places(inbox, [place(1, 1)]) == 0

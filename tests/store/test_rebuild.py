@@ -19,7 +19,7 @@ from archiver.store.maildir import files, key_of, parse_name
 from archiver.store.rebuild import Adopted, adopt, rebuild
 from archiver.store.records import Folder
 from tests.store.conftest import Trace, fast_directory
-from tests.store.tree import Tree, message
+from tests.store.tree import Tree, forget, message
 
 Fact = tuple[object, ...]
 CHILD = """\
@@ -248,7 +248,7 @@ class TestAdopt:
     ) -> None:
         inbox = tree.folder()
         tree.file(inbox, [message(1)])
-        tree.ledger.forget_places([tree.ledger.places(inbox, [1])[0].id])
+        forget(tree.ledger, tree.ledger.places(inbox, [1])[0].id)
         cur, real = os.path.join(tree.directory(inbox), "cur"), tree.ledger.add_places
 
         def add(*arguments: Any) -> None:
@@ -293,7 +293,7 @@ class TestAdopt:
         inbox = tree.folder()
         one, two = tree.file(inbox, [message(1), message(1)])
         os.unlink(one)
-        tree.ledger.forget_places([tree.ledger.places(inbox, [2])[0].id])
+        forget(tree.ledger, tree.ledger.places(inbox, [2])[0].id)
         assert adopt(tree.ledger, inbox) == Adopted(1, ())
         assert set(tree.ledger.known(inbox)) == {1, 2}
         assert os.path.exists(two)
@@ -310,7 +310,7 @@ class TestAdopt:
         inbox = tree.folder(uidvalidity=7)
         (path,) = tree.file(inbox, [message(1)])
         os.rename(path, path.replace(",V=7,", ",V=99,"))
-        tree.ledger.forget_places([tree.ledger.all_places(inbox.id)[0].id])
+        forget(tree.ledger, tree.ledger.all_places(inbox.id)[0].id)
         assert adopt(tree.ledger, inbox) == Adopted(1, ())
         assert tree.ledger.known(inbox) == {}
         assert tree.ledger.folder(inbox.id).uidvalidity == 7

@@ -89,3 +89,12 @@ class Tree:
                 os.unlink(path)
         self.ledger = Ledger(self.root)
         return self.ledger
+
+
+def forget(ledger: Ledger, place: int) -> None:
+    """Let the ledger lack a place, as if it had never known of it, and not be sure of the folder."""
+    with ledger.transaction():
+        ledger._db.execute(
+            "UPDATE folder SET uidnext = NULL WHERE id = (SELECT folder FROM place WHERE id = ?)", (place,)
+        )
+        ledger._db.execute("DELETE FROM place WHERE id = ?", (place,))

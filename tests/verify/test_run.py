@@ -26,7 +26,7 @@ from archiver.store.maildir import key_of
 from archiver.store.records import Stored
 from archiver.verify import REMEDIES, Finding, Kind, VerifyReport, files, run, verify
 from archiver.workers import Workers
-from tests.store.tree import Tree, message
+from tests.store.tree import Tree, forget, message
 
 PROJECT = Path(__file__).parents[2]
 
@@ -197,7 +197,7 @@ class TestFiles:
 
     def test_unknown(self, tree: Tree, index: Index) -> None:
         lost = tree.ledger.places(tree.folder(), [2])[0]
-        tree.ledger.forget_places([lost.id])
+        forget(tree.ledger, lost.id)
         found = look(tree, index)
         assert kinds(found) == ["unknown", "stray"]
         assert found[0].path == str(path_of(tree, 2))
@@ -307,7 +307,7 @@ class TestFolders:
 class TestIndex:
     def test_lacking_and_stray(self, tree: Tree, index: Index) -> None:
         index.apply((), [key_of(message(2))], IndexState(tree.ledger.id, tree.ledger.last_change()))
-        tree.ledger.forget_places([tree.ledger.places(tree.folder(account="home"), [2])[0].id])
+        forget(tree.ledger, tree.ledger.places(tree.folder(account="home"), [2])[0].id)
         path_of(tree, 2, "home/INBOX").unlink()
         found = look(tree, index)
         assert [(f.kind, f.key, f.harmless) for f in found] == [
