@@ -10,9 +10,9 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta, tzinfo
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ _LAST_RETRY = 3600.0
 # Seconds between the beginnings of two pulls that a server asked for: each is a login.
 _BREATH = 1.0
 _HEAD_START = 5.0
+# So often (seconds) a signal is looked for that woke nobody.
+_LOOK = 1.0
 # The job that tidies up the index; no account is called so.
 _TIDY = "the index/tidy"
 
@@ -186,7 +188,9 @@ class Daemon:
 
     def _wait(self) -> None:
         while not self._stopped():
-            self._wakes.get()
+            # A signal may be handed to another thread than this one, and then wakes nobody.
+            with suppress(Empty):
+                self._wakes.get(timeout=_LOOK)
             if self._reload:
                 self._reload = False
                 self._read_again()
