@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 from archiver.errors import ArchiverError
+from archiver.indexer import mended
 from archiver.search.index import Index
 from archiver.store import layout
 from archiver.store.durable import Syncer
@@ -49,7 +50,7 @@ def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str
     ledger.touch(
         bytes.fromhex(f.key) for f in findings if f.kind in ("unindexed", "missing", "damaged") and f.key
     )
-    _mend_index(index, findings)
+    _mend_index(ledger, index, findings)
     return refetch
 
 
@@ -92,10 +93,11 @@ def _describe(directory: str, path: str, folder: Folder | None) -> layout.Folder
     return described
 
 
-def _mend_index(index: Index, findings: Iterable[Finding]) -> None:
-    """Empty a damaged index, for the drain that follows to fill; remove strays from a good one."""
+def _mend_index(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> None:
+    """Keep what is sound of a damaged index, for a drain to fill; remove strays from a good one."""
     if any(finding.kind == "unindexed" and not finding.key for finding in findings):
-        index.clear()
+        if not mended(ledger, index):
+            index.clear()
         return
     stray = [bytes.fromhex(finding.key) for finding in findings if finding.kind == "stray"]
     state = index.state() if stray else None

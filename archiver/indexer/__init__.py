@@ -19,13 +19,13 @@ from contextlib import nullcontext
 
 from archiver.errors import DamagedError, InterruptedRun
 from archiver.indexer.bulk import Options, go_through
-from archiver.indexer.feed import AgainError, Feed, IndexReport
+from archiver.indexer.feed import AgainError, Feed, IndexReport, mended
 from archiver.indexer.reading import Unreadable
 from archiver.search.index import Index, Lock
 from archiver.search.places import LedgerPlaces
 from archiver.store.ledger import Ledger
 
-__all__ = ["MEMORY", "IndexReport", "Unreadable", "drain", "tidy_up"]
+__all__ = ["MEMORY", "IndexReport", "Unreadable", "drain", "mended", "tidy_up"]
 
 MEMORY = 512 << 20
 """Bytes of all processes together during a bulk."""

@@ -59,17 +59,25 @@ class Feed:
         self.lock = lock
         self.stemming = stemming
         self.report = IndexReport()
+        self._damages = 0
         self._documents = Documents(ledger.root)
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Around what is done with the index: found damaged, it is emptied, once, and AgainError raised."""
+        """Around what is done with the index: found damaged, it is mended, or else emptied, then AgainError.
+
+        Damaged for the third time it is left alone.
+        """
         try:
             yield
         except DamagedError as exc:
-            if self.report.rebuilt not in ("", _OTHER, _STEMMED):
-                raise  # so is the new one
-            self._begin_anew(exc.message)
+            self._damages += 1
+            if self._damages > 2:
+                raise
+            if self._damages > 1 or not mended(self.ledger, self.index):
+                self._begin_anew(exc.message)
+            else:
+                self.report.rebuilt = f"{exc.message}; what it held is indexed again"
             raise AgainError from exc
 
     def _begin_anew(self, reason: str) -> None:
@@ -133,6 +141,25 @@ class Feed:
         with self.whole():
             self.index.apply(batch, (), state)
         self.report.added += len(batch)
+
+
+def mended(ledger: Ledger, index: Index) -> bool:
+    """Let a damaged index go on with what is sound of it, and ask for the rest; False when that cannot be.
+
+    In the middle of a bulk nobody knows what was lost of it.
+    """
+
+    def ask_again(state: IndexState | None, kept: set[bytes]) -> None:
+        if state is None or state.ledger != ledger.id or state.bulk:
+            raise DamagedError("the index is of no use")
+        # First, so that a kill between the two repeats work and loses nothing.
+        ledger.touch(ledger.keys("1") - kept)
+
+    try:
+        index.mend(ask_again)
+    except DamagedError:
+        return False
+    return True
 
 
 def reached(state: IndexState, change: int) -> IndexState:

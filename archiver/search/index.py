@@ -206,6 +206,13 @@ class Index(Protocol):
     def verify(self) -> None:
         """Compare every byte of the last commit with what was written; DamagedError when one differs."""
 
+    def mend(self, before: Callable[[IndexState | None, set[bytes]], None]) -> None:
+        """Leave out what is not what was written: one commit, the state stays as it was.
+
+        `before` is called with this state and the keys that are kept, and may raise. DamagedError when there
+        is nothing to be kept, or no telling what was written.
+        """
+
     def clear(self) -> None:
         """Make it an empty index without a state, whatever is on disk."""
 

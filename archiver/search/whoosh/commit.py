@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from archiver.errors import ArchiverError, DamagedError, LockedError
 from archiver.search.index import IndexState
 from archiver.search.whoosh import record as records
+from archiver.search.whoosh.parts import Parts
 from archiver.search.whoosh.record import Record, SegmentRecord
 from archiver.search.whoosh.storage import write_durably
 from archiver.search.whoosh.sweep import sweep
@@ -96,5 +97,27 @@ def clear(folder: str) -> None:
     """Delete every file of the index, readable or not."""
     with locked(folder):
         sweep(folder, None)
-        if os.path.exists(marker := os.path.join(folder, _WRITING)):
-            os.unlink(marker)
+        _come_to_an_end(folder)
+
+
+def mend(folder: str, before: Callable[[IndexState | None, set[bytes]], None]) -> None:
+    """`Index.mend` on the directory of an index."""
+    with locked(folder):
+        record = current(folder)
+        segments = record.segments if record else ()
+        sound = [each for each in segments if records.is_sound(folder, each.file, each.hash)]
+        if record is None or not sound:
+            raise DamagedError("nothing of the index is what was written", hint=records.REBUILD)
+        before(record.state, {key for each in sound for key in _live(folder, each)})
+        commit(folder, record, sound, record.state)
+        _come_to_an_end(folder)
+
+
+def _live(folder: str, segment: SegmentRecord) -> Iterator[bytes]:
+    deleted = set(segment.deleted)
+    return (key for number, key in enumerate(Parts(folder, segment).keys) if number not in deleted)
+
+
+def _come_to_an_end(folder: str) -> None:
+    if os.path.exists(marker := os.path.join(folder, _WRITING)):
+        os.unlink(marker)

@@ -117,6 +117,12 @@ class WhooshIndex:
                 for segment in lacking(self._segments(), places.ledger):
                     note(segment, places)
 
+    def mend(self, before: Callable[[IndexState | None, set[bytes]], None]) -> None:
+        from archiver.search.whoosh.commit import mend
+
+        self._snapshot = None
+        mend(self.path, before)
+
     def clear(self) -> None:
         from archiver.search.whoosh.commit import clear
 

@@ -144,6 +144,11 @@ def check_hashes(folder: str, record: Record) -> None:
     wanted = {toc_name(record.generation): record.toc_hash}
     wanted |= {segment.file: segment.hash for segment in record.segments}
     for file, expected in wanted.items():
-        path = os.path.join(folder, file)
-        if not os.path.exists(path) or file_hash(path) != expected:
+        if not is_sound(folder, file, expected):
             raise DamagedError(f"{file} of the index is not what was written", hint=REBUILD)
+
+
+def is_sound(folder: str, file: str, expected: str) -> bool:
+    """Whether a file has the bytes that were written."""
+    path = os.path.join(folder, file)
+    return os.path.exists(path) and file_hash(path) == expected
