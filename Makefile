@@ -1,7 +1,7 @@
 # Each target makes what it needs: a virtual environment in .venv, the servers for the tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest lint format bench soak fuzz clean
+.PHONY: help demo test test-newest test-whoosh3 lint format bench soak fuzz clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -32,9 +32,13 @@ test: .venv/installed-dev ## everything that continuous integration runs
 	else \
 		$(MAKE) --no-print-directory test-newest; \
 	fi
+	@$(MAKE) --no-print-directory test-whoosh3
 
 test-newest: .venv-newest/installed-dev
 	.venv-newest/bin/python -m pytest
+
+test-whoosh3: .venv-whoosh3/whoosh3 ## the tests of the index on whoosh3, which has the same format
+	.venv-whoosh3/bin/python -m pytest tests/search tests/indexer
 
 lint: .venv/installed-dev ## style, types, and the order of the rooms
 	.venv/bin/ruff check
@@ -46,12 +50,13 @@ format: .venv/installed-dev ## put the code into the project's form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/installed ## pulling beside mbsync, push, searching beside notmuch and mu, languages, each once
+bench: .venv/installed ## pulling beside mbsync, push, searching and indexing beside notmuch and mu, languages, each once
 	.ci/test-servers
 	.venv/bin/python -m bench.pull all --short
 	.venv/bin/python -m bench.push
 	.venv/bin/python -m bench.search
 	.venv/bin/python -m bench.languages
+	.venv/bin/python -m bench.index --runs 1
 
 soak: .venv/installed-dev ## the tests again, with many more rounds of kills and random histories
 	.ci/test-servers
@@ -61,14 +66,20 @@ fuzz: .venv/installed-dev ## an hour of mail and queries that nobody would write
 	.venv/bin/python -m bench.fuzz
 
 clean: ## remove the virtual environments, caches and unpacked servers
-	rm -rf .servers .venv .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .servers .venv .venv-newest .venv-whoosh3 .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.venv/installed: PYTHON = oldest
+.venv/installed .venv-whoosh3/installed: PYTHON = oldest
 .venv-newest/installed: PYTHON = newest
 %/installed: pyproject.toml
 	@$*/bin/python -m pip --version >/dev/null 2>&1 || \
 		{ python=$$(.ci/python $(PYTHON)) && set -x && "$$python" -m venv --clear $*; }
 	$*/bin/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+# The two share the name `whoosh`: never both in one environment.
+.venv-whoosh3/whoosh3: .venv-whoosh3/installed-dev
+	.venv-whoosh3/bin/python -m pip uninstall --quiet --yes Whoosh whoosh3
+	.venv-whoosh3/bin/python -m pip install --quiet --no-deps whoosh3==3.54.0
 	@touch $@
 
 %/installed-dev: %/installed

@@ -78,7 +78,7 @@ class _Source(Parts):
     def __init__(self, folder: str, record: SegmentRecord) -> None:
         super().__init__(folder, record)
         self.now = array("i", [-1]) * record.documents
-        self.dates = self.numbers(".date.col")
+        self.dates = self.column(".date.col")
         self.terms = Terms(self.part(".trm"))
         self._lists = self.part(".pst")
 
@@ -164,7 +164,7 @@ def _columns(sources: Sequence[_Source], whose: array[int], numbers: array[int])
     lengths = {field: bytes(column([each.lengths(field) for each in sources])) for field in CONTENT}
     return Columns(
         dates=array("q", column([each.dates for each in sources])),
-        sizes=array("q", column([each.numbers(".size.col") for each in sources])),
+        sizes=array("q", column([each.column(".size.col") for each in sources])),
         ordered=True,
         lengths=lengths,
         totals={field: _total(field, sources, lengths[field]) for field in CONTENT},

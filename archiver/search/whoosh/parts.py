@@ -9,7 +9,8 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
@@ -73,7 +74,7 @@ class Parts:
         """Give back the memory that what was read of the file takes up, for who goes through all of it."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
-    def numbers(self, extension: str) -> array[int]:
+    def column(self, extension: str) -> array[int]:
         """A column of 64-bit numbers, one for each document; Whoosh leaves out zeros at the end."""
         numbers = array("q", bytes(self.part(extension)))
         if sys.byteorder == "little":
@@ -94,32 +95,37 @@ class Parts:
             lengths.byteswap()
         return array("I", accumulate(lengths, initial=0))
 
-    @cached_property
-    def keys(self) -> Rows:
-        """The key of each document; Whoosh leaves out those at the end that are all zeros."""
-        count = self.record.documents
-        data = bytes(self.part(".key.col")).ljust(KEY_SIZE * count, b"\0")
-        return Rows(data, range(0, KEY_SIZE * (count + 1), KEY_SIZE))
+    def key_data(self) -> bytes:
+        """The keys one after the other; Whoosh leaves out those at the end that are all zeros."""
+        return bytes(self.part(".key.col")).ljust(KEY_SIZE * self.record.documents, b"\0")
 
-    def find(self, keys: Iterable[bytes]) -> list[int]:
-        """The numbers of the documents that have one of these keys, deleted ones too; ascending."""
-        heads = array("Q", self.keys.data)[:: KEY_SIZE // 8]
-        wanted = {int.from_bytes(key[:8], sys.byteorder): key for key in keys}
-        if wanted.keys().isdisjoint(heads):
+    @cached_property
+    def keys(self) -> Sequence[bytes]:
+        """The key of each document, deleted ones too."""
+        return Rows(self.key_data(), range(0, KEY_SIZE * (self.record.documents + 1), KEY_SIZE))
+
+    def find(self, keys: AbstractSet[bytes]) -> list[int]:
+        """The numbers of the documents that have one of these keys, deleted ones too; ascending.
+
+        Eight bytes of each key are looked at first: that is done at once for a whole segment.
+        """
+        wanted = {int.from_bytes(key[:8], sys.byteorder) for key in keys}
+        heads = array("Q", self.key_data())[:: KEY_SIZE // 8]
+        if wanted.isdisjoint(heads):
             return []
         likely = [number for number, head in enumerate(heads) if head in wanted]
-        return [number for number in likely if self.keys[number] == wanted[heads[number]]]
+        return [number for number in likely if self.keys[number] in keys]
 
 
 class Rows(Sequence[bytes]):
     """Values of any size one after the other; `begins` has the end of the last, too."""
 
     def __init__(self, data: bytes | memoryview, begins: Sequence[int]) -> None:
-        self.data = data
+        self._data = data
         self._begins = begins
 
     def __len__(self) -> int:
         return len(self._begins) - 1
 
     def __getitem__(self, number):  # type: ignore[no-untyped-def]
-        return bytes(self.data[self._begins[number] : self._begins[number + 1]])
+        return bytes(self._data[self._begins[number] : self._begins[number + 1]])

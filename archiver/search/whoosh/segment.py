@@ -7,8 +7,6 @@ documents by their number in the segment; deleted ones are still in posting list
 
 from __future__ import annotations
 
-import mmap
-import os
 import pickle
 import struct
 import sys
@@ -17,76 +15,34 @@ from array import array
 from binascii import crc32
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from archiver.errors import DamagedError
 from archiver.search.whoosh.lists import Postings
+from archiver.search.whoosh.parts import KEY_SIZE, Parts
 from archiver.search.whoosh.postings import Block, blocks
-from archiver.search.whoosh.record import REBUILD, SegmentRecord, file_hash
-
-KEY_SIZE = 32
+from archiver.search.whoosh.record import SegmentRecord
 
 LENGTHS = tuple(round((1.033**byte - 1) * 27) for byte in range(256))
 """What Whoosh's length bytes stand for."""
 
-_compound = struct.Struct("!qi")
 _table = struct.Struct("!qi")
 _slot = struct.Struct("!Iq")
 _sizes = struct.Struct("!ii")
 _int = struct.Struct("!i")
 
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    struct.error,
-    zlib.error,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    OverflowError,
-    MemoryError,
-)
 
-
-class Segment:
-    """A segment file and what is asked of it; the map lives as long as the object."""
+class Segment(Parts):
+    """A segment file and what is asked of it."""
 
     def __init__(self, folder: str, record: SegmentRecord) -> None:
-        self.record = record
+        super().__init__(folder, record)
         self.numbers: dict[str, Sequence[int]] = {}
         """What numbers.py found out, by ledger."""
-        self.path = os.path.join(folder, record.file)
-        with open(self.path, "rb") as file:
-            if os.fstat(file.fileno()).st_size != record.size:
-                raise DamagedError(f"{record.file} of the index has the wrong size", hint=REBUILD)
-            self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         with self.reading():
-            where, _ = _compound.unpack_from(self._view)
-            self._parts: dict[str, dict[str, Any]] = pickle.loads(self._view[where:])
-            self.terms = Terms(self._part(".trm"))
-            self._postings = self._part(".pst")
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Tell damage from mistakes of ours: what cannot be read and is not what was written is damage."""
-        try:
-            yield
-        except _UNREADABLE as error:
-            if file_hash(self.path) == self.record.hash:
-                raise
-            raise DamagedError(f"{self.record.file} of the index is damaged", hint=REBUILD) from error
-
-    def _part(self, extension: str) -> memoryview:
-        """A part of the file; an empty one when no document had a value for that column."""
-        part = self._parts.get(self.record.id + extension)
-        if part is None:
-            return self._view[:0]
-        return self._view[part["offset"] : part["offset"] + part["length"]]
+            self.terms = Terms(self.part(".trm"))
+            self._postings = self.part(".pst")
 
     def blocks(self, entry: bytes) -> Iterator[Block]:
         """The postings of a term by its entry in `terms`."""
@@ -104,7 +60,7 @@ class Segment:
     @cached_property
     def _keys(self) -> memoryview:
         """The keys one after the other; Whoosh does not write those at the end that are all zeros."""
-        return self._part(".key.col")
+        return self.part(".key.col")
 
     def key(self, number: int) -> bytes:
         key = self._keys[KEY_SIZE * number : KEY_SIZE * (number + 1)].tobytes()
@@ -113,7 +69,7 @@ class Segment:
     @cached_property
     def keys(self) -> list[bytes]:
         """The key of every document, deleted ones too."""
-        data = bytes(self._keys).ljust(KEY_SIZE * self.record.documents, b"\0")
+        data = self.key_data()
         return [data[at : at + KEY_SIZE] for at in range(0, len(data), KEY_SIZE)]
 
     @cached_property
@@ -124,28 +80,22 @@ class Segment:
 
     @cached_property
     def dates(self) -> array[int]:
-        return self._numbers(".date.col")
+        with self.reading():
+            return self.column(".date.col")
 
     @cached_property
     def sizes(self) -> array[int]:
-        return self._numbers(".size.col")
-
-    def _numbers(self, extension: str) -> array[int]:
         with self.reading():
-            numbers = array("q", bytes(self._part(extension)))
-            if sys.byteorder == "little":
-                numbers.byteswap()
-            numbers.extend([0] * (self.record.documents - len(numbers)))
-            return numbers
+            return self.column(".size.col")
 
     def length_bytes(self, field: str) -> bytes:
         """How long the field is in every document, as bytes to look up in LENGTHS."""
-        return bytes(self._part(f"._{field}_len.col")).ljust(self.record.documents, b"\0")
+        return bytes(self.part(f"._{field}_len.col")).ljust(self.record.documents, b"\0")
 
     @cached_property
     def _stored(self) -> tuple[memoryview, array[int], Sequence[int]]:
         """The column of what is stored; how long each document's part of it is, and where it begins."""
-        data = self._part("._stored.col")
+        data = self.part("._stored.col")
         with self.reading():
             code, end = chr(data[-1]), len(data) - 1
             begins: Sequence[int] = ()

@@ -11,6 +11,7 @@ from whoosh.filedb.filestore import FileStorage
 from whoosh.writing import SegmentWriter
 
 from archiver.search.analysis import terms
+from archiver.search.fields import CONTENT
 from archiver.search.index import Document, IndexState, facts
 from archiver.search.whoosh.commit import commit
 from archiver.search.whoosh.record import FORMAT, Record, SegmentRecord, file_hash
@@ -28,18 +29,26 @@ def write_with_stock(folder: Path, documents: Sequence[Document]) -> None:
     for document in documents:
         writer.add_document(**_fields(document))
     writer.commit()
+    record_stock(folder)
+
+
+def record_stock(folder: Path) -> None:
+    """Make a commit of ours of the one segment that Whoosh wrote, in no order as far as we know."""
+    index: Any = whoosh.index.open_dir(str(folder))
     (segment,) = index._segments()
     path = folder / segment.make_filename(".seg")
-    dates = [document.date for document in documents]
+    with index.reader() as reader:
+        dates = list(reader.column_reader("date"))
+        lengths = {field: reader.field_length(field) for field in CONTENT}
     record = SegmentRecord(
         id=segment.segment_id(),
         size=path.stat().st_size,
         hash=file_hash(str(path)),
-        documents=len(documents),
+        documents=len(dates),
         ordered=False,
         oldest=min(dates),
         newest=max(dates),
-        lengths={"body": sum(len(terms(document.body)) for document in documents)},
+        lengths=lengths,
     )
     before = Record(FORMAT, index.latest_generation(), None, "")
     commit(str(folder), before, [record], IndexState("L", 1))

@@ -13,6 +13,7 @@ from archiver.search.index import Document, IndexState, open_index
 from archiver.search.positions import unpack
 from archiver.search.whoosh.build import length_byte, pack_stored
 from archiver.search.whoosh.gather import Gathered
+from archiver.search.whoosh.parts import Parts
 from archiver.search.whoosh.postings import weights_of
 from archiver.search.whoosh.segment import LENGTHS, Segment
 from tests.search.contract import key, samples
@@ -140,6 +141,18 @@ def test_what_is_shown_is_kept(tmp_path: Path, size: int) -> None:
 
     kept = {"subject": "ä" * size, "from": "b"}
     assert pickle.loads(zlib.decompress(pack_stored(kept))) == kept
+
+
+def test_documents_are_found_by_keys_that_begin_alike(tmp_path: Path) -> None:
+    keys = [bytes(8) + bytes([n]) * 24 for n in range(6)] + [b"x" * 32]
+    gathered = Gathered()
+    for number, each in enumerate(keys):
+        gathered.add(Document(each, number, 1))
+    parts = Parts(str(tmp_path), gathered.segment(str(tmp_path)))
+    assert parts.find({keys[2], keys[4], bytes(8) + b"?" * 24}) == [2, 4]
+    assert parts.find({keys[6]}) == [6]
+    assert parts.find({b"y" * 32}) == parts.find(set()) == []
+    assert list(parts.keys) == keys
 
 
 def test_lengths_are_kept_as_whoosh_does() -> None:

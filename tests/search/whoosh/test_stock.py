@@ -17,14 +17,14 @@ from whoosh.util.numeric import byte_to_length
 
 from archiver.search.analysis import terms
 from archiver.search.fields import CONTENT
-from archiver.search.index import IndexState, open_index
+from archiver.search.index import IndexState, Order, open_index
 from archiver.search.positions import unpack
 from archiver.search.query import parse
 from archiver.search.whoosh.evaluate import Reading
 from archiver.search.whoosh.rank import scores, weights
 from archiver.search.whoosh.segment import LENGTHS, Segment
 from tests.search.contract import NOW, key, no_places, samples
-from tests.search.whoosh.stock import write_with_stock
+from tests.search.whoosh.stock import record_stock, write_with_stock
 
 QUERIES: dict[str, Callable[[str], Any]] = {
     "alpha": lambda field: query.Term(field, "alpha"),
@@ -83,6 +83,38 @@ def test_after_stock_whoosh_optimised_it(folder: Path, tmp_path: Path, text: str
             assert hit and (stored["subject"], stored["from"]) == (hit.subject, hit.sender)
             assert reader.column_reader("date")[number] == hit.date
             assert reader.column_reader("size")[number] == hit.size
+
+
+@pytest.fixture(scope="module")
+def optimised(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same index as Whoosh makes it one segment, and a record of ours for that."""
+    copy = Path(shutil.copytree(folder, tmp_path_factory.mktemp("optimised") / "index"))
+    stock: Any = whoosh.index.open_dir(str(copy))
+    stock.optimize()
+    record_stock(copy)
+    return copy
+
+
+@pytest.mark.parametrize("field", CONTENT)
+@pytest.mark.parametrize("text", [*QUERIES, "-alpha", '"alpha be*"', "東*"])
+def test_what_stock_whoosh_optimised_is_read(folder: Path, optimised: Path, text: str, field: str) -> None:
+    tree = parse(f"{field}:({text})", now=NOW)
+    orders: tuple[Order, ...] = ("newest", "oldest")
+    for order in orders:
+        before = open_index(str(folder)).search(tree, no_places, order, 5, 1000)
+        assert open_index(str(optimised)).search(tree, no_places, order, 5, 1000) == before
+
+
+def test_what_stock_whoosh_optimised_is_merged_and_goes_on(optimised: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(optimised, tmp_path / "index"))
+    index = open_index(str(copy))
+    before = index.keys()
+    gone = sorted(before)[::3]
+    index.apply([samples()[0]], gone, IndexState("L", 2))
+    assert index.maintain()
+    assert index.keys() == before.difference(gone) | {key(0)}
+    assert all(segment.record.ordered for segment in _segments(copy))
+    assert stock_hits(copy, query.Term("body", "alpha")) == our_hits(copy, "body:alpha")
 
 
 @pytest.mark.parametrize("field", ["subject", "body"])
