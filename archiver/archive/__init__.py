@@ -354,10 +354,11 @@ class Archive:
         from archiver.search.places import LedgerPlaces
 
         with self._asking(text) as (tree, ledger, index):
-            pending = ledger.last_change() - _indexed(ledger, index)
+            pending = max(ledger.last_change() - _indexed(ledger, index), 0)
             hits = index.search(tree, LedgerPlaces(ledger), order, offset, limit)
             rows = tuple(Row(short_id(ledger, h.key), h, _spots(ledger, h.key)) for h in hits.hits)
-            return Results(hits.total, rows, tree, pending)
+            busy = holder(self.root, _BULK) if pending else None
+            return Results(hits.total, rows, tree, pending, _since(index), busy)
 
     def count(self, text: str) -> int:
         """How many messages a query finds, counted."""
@@ -546,12 +547,20 @@ def _gather(name: str, future: Future[AccountReport], report: SyncReport) -> Bas
 
 
 def _indexed(ledger: Ledger, index: Index) -> int:
-    """The last change of this ledger that the index holds; 0 when it is damaged or another's."""
+    """About how many changes of this ledger the index holds; 0 when it is damaged or another's."""
     try:
         state = index.state()
     except ArchiverError:
         return 0
-    return state.change if state and state.ledger == ledger.id else 0
+    if state is None or state.ledger != ledger.id:
+        return 0
+    return state.change + min(state.bulk.done, state.bulk.upto - state.change) if state.bulk else state.change
+
+
+def _since(index: Index) -> int | None:
+    """What was received since then is indexed, when more than that is on its way."""
+    state = index.state()
+    return state.bulk.received if state and state.bulk and state.bulk.done else None
 
 
 def _begun(ledger: Ledger, index: Index) -> int:

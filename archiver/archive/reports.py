@@ -45,12 +45,18 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct, frozen=True):
-    """A page of hits, how many there are, the tree that was asked, how many messages are not indexed yet."""
+    """A page of hits, how many there are, the tree that was asked.
+
+    `pending`: about how many messages are not indexed yet; `since`: those that are not were received before
+    that (Unix seconds), when that is known; `busy`: who indexes them now.
+    """
 
     total: Total
     rows: tuple[Row, ...]
     tree: Node
     pending: int
+    since: int | None = None
+    busy: str | None = None
 
 
 class FolderStatus(msgspec.Struct, frozen=True):

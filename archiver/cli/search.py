@@ -109,7 +109,9 @@ def command(
         return
     results = archive.search(" ".join(query), order=sort, offset=offset, limit=limit)
     if results.pending:
-        say(f"{count(results.pending, 'message')} not indexed yet: archiver sync or reindex does it")
+        before = f", received before {moment(results.since)}" if results.since else ""
+        who = f"{results.busy} is at it" if results.busy else "archiver sync or reindex does it"
+        say(f"{count(results.pending, 'message')} not indexed yet{before}: {who}")
     if as_json:
         from archiver.cli.output import print_json
 

@@ -404,6 +404,18 @@ class TestReindexing:
         assert said == [f"going on where the last run stopped: {interrupted} of 6 messages are indexed"]
         assert len(archive.search("account:work").rows) == 6
 
+    def test_meanwhile_a_search_says_what_it_knows(self, archive: Archive, interrupted: int) -> None:
+        results = archive.search("account:work")
+        assert (len(results.rows), results.pending) == (interrupted, 6 - interrupted)
+        assert results.since == min(spot.received for row in results.rows for spot in row.spots)
+        assert results.busy is None
+        with lock(archive.root, "bulk", "reindex"):
+            assert archive.search("account:work").busy == f"PID {os.getpid()}, reindex"
+            assert archive.status().pending == 6 - interrupted
+        archive.reindex()
+        results = archive.search("account:work")
+        assert (results.pending, results.since, results.busy) == (0, None, None)
+
     def test_a_sync_goes_on_with_it(self, archive: Archive, interrupted: int) -> None:
         with archive.ledger() as ledger:
             assert archive._drain(ledger).added == 6 - interrupted
