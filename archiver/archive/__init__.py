@@ -199,7 +199,7 @@ class Archive:
                 while running:
                     running = wait(running, timeout=2).not_done
                     if running and index and ledger.last_change() - before >= _INDEX_DURING_PULL:
-                        drained += self._drain_quietly(ledger)
+                        drained += self._drain_quietly(ledger, tidy)
                         before = ledger.last_change()
             ended = [_gather(name, future, report) for name, future in futures.items()]
             for stopped in ended:
@@ -314,10 +314,10 @@ class Archive:
             self.say(f"much mail is being indexed by {holder(self.root, _BULK) or 'another run'}")
         return report
 
-    def _drain_quietly(self, ledger: Ledger) -> list[IndexReport]:
+    def _drain_quietly(self, ledger: Ledger, tidy: bool) -> list[IndexReport]:
         """During a pull: a failure, or a Ctrl-C, will be met again by the drain that follows."""
         try:
-            return [self._drain(ledger, tidy=False)]
+            return [self._drain(ledger, tidy=tidy)]
         except ArchiverError:
             return []
 

@@ -15,7 +15,7 @@ import pickle
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from itertools import accumulate
 from operator import sub
@@ -166,7 +166,7 @@ class ListWriter:
         start = self._offset
         for part in parts:
             self._write(made.take(part))
-        if not made.count and len(made.ids) < 2:
+        if made.is_short:
             return made.inlined() if made.ids else None
         self._write(made.end())
         return made.summary(inlined=False) + _extent.pack(start, self._offset - start)
@@ -194,20 +194,32 @@ class _List:
         self._weight = self._heaviest = self._first = self._last = self._longest = 0
         self._shortest = 255
 
+    @property
+    def is_short(self) -> bool:
+        """Whether there is at most one posting in all."""
+        return not self.count and not self._waiting and len(self.ids) < 2
+
     def take(self, part: Postings | Packed) -> list[bytes]:
         """The blocks that are ready then."""
-        if isinstance(part, Packed):
-            if len(part.ids) >= _BLOCK // 2 and not 0 < len(self.ids) < _BLOCK // 2:
-                ready = [*self._ready(), *self._blocks(len(self.ids))]
-                self._waiting = part
-                return ready
-            part = part.unpacked()
+        if not isinstance(part, Packed):
+            return self._take(part, lambda count: (count - 1) // _BLOCK * _BLOCK)
+        if len(part.ids) < _BLOCK // 2:
+            return self.take(part.unpacked())
+        if 0 < len(self.ids) < _BLOCK // 2:
+            # The two together, in halves if they are more than a block: what comes then can stay as it is.
+            return self._take(part.unpacked(), lambda count: count // 2 if count > _BLOCK else 0)
+        ready = [*self._ready(), *self._blocks(len(self.ids))]
+        self._waiting = part
+        return ready
+
+    def _take(self, part: Postings, size: Callable[[int], int]) -> list[bytes]:
+        """Put postings to those that wait, and make blocks of the first `size` of so many."""
         ready = self._ready()
         ids, weights, values = part
         self.ids += ids
         self._weights += weights
         self._values += values or ()
-        return ready + self._blocks((len(self.ids) - 1) // _BLOCK * _BLOCK)
+        return ready + self._blocks(size(len(self.ids)))
 
     def _ready(self) -> list[bytes]:
         waiting, self._waiting = self._waiting, None

@@ -24,7 +24,7 @@ from archiver.search.whoosh.sweep import drafts
 from archiver.workers import Crashed, Workers
 
 # Merging more documents than these is worth a process of its own: this one has other threads.
-_IN_PROCESS = 4096
+_IN_PROCESS = 1000
 
 
 _Work: TypeAlias = "tuple[str, tuple[SegmentRecord, ...], str]"
