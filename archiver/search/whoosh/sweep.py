@@ -64,7 +64,8 @@ def _sweep_drafts(place: str) -> None:
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(place)
+        # A worker of a killed owner may write into it for a moment more; the next sweep gets the rest.
+        shutil.rmtree(place, ignore_errors=True)
     except BlockingIOError:
         pass
     finally:
