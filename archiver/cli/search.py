@@ -25,7 +25,7 @@ class _Command(click.Command):
     """Help that ends with the query language, from the table that drives the parser."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from archiver.search.fields import FIELDS, SYNTAX, help_text
+        from archiver.search.fields import FIELDS, SYNTAX, values_text
 
         with formatter.section("Query language"):
             formatter.write_dl([_in_two(line) for line in SYNTAX.splitlines()])
@@ -34,9 +34,8 @@ class _Command(click.Command):
                 [(field.example, " ".join([field.description, *_also(field)])) for field in FIELDS]
             )
         with formatter.section("Their values"):
-            for line in help_text().splitlines():
-                if line.startswith("A "):
-                    formatter.write_text(line)
+            for line in values_text():
+                formatter.write_text(line)
         super().format_epilog(ctx, formatter)
 
 

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from archiver.message.dates import document_date
 from archiver.message.filenames import safe_filename
+from archiver.message.ids import lists, message_id, referred
 from archiver.message.model import Address, Attachment, Message
 from archiver.message.parse import attachment_bytes, parse
 
-__all__ = ["Address", "Attachment", "Message", "attachment_bytes", "document_date", "parse", "safe_filename"]
+__all__ = [
+    "Address",
+    "Attachment",
+    "Message",
+    "attachment_bytes",
+    "document_date",
+    "lists",
+    "message_id",
+    "parse",
+    "referred",
+    "safe_filename",
+]

@@ -54,15 +54,17 @@ class Body(msgspec.Struct, frozen=True):
     html: str
     attachments: tuple[Attachment, ...]
     protection: set[protection.Protection]
+    calendar: bool
 
 
 class _Reader:
     """What has been found so far, how many bytes of text may still be read, in how many messages we are."""
 
-    __slots__ = ("attachments", "heading_room", "html", "inside", "protection", "room")
+    __slots__ = ("attachments", "calendar", "heading_room", "html", "inside", "protection", "room")
 
     def __init__(self) -> None:
         self.attachments: list[Attachment] = []
+        self.calendar = False
         self.html = ""
         self.protection: set[protection.Protection] = set()
         self.room = MAX_TEXT_BYTES
@@ -79,7 +81,7 @@ def read_body(root: Part) -> Body:
     )
     if not text or text.isspace():
         text = "\n".join([text for kind, text in texts if kind == _WRAPPED]) or text
-    return Body(text, reader.html, tuple(reader.attachments), reader.protection)
+    return Body(text, reader.html, tuple(reader.attachments), reader.protection, reader.calendar)
 
 
 def _texts(reader: _Reader, part: Part, parent: Part | None) -> list[_Text]:
@@ -189,6 +191,7 @@ def _text(reader: _Reader, part: Part) -> list[_Text]:
         _note_armour(reader, html, _HTML)
         return [(_HTML, html)]
     if part.type in cards.TYPES:
+        reader.calendar |= part.type in cards.CALENDARS
         return [(_CARD, cards.card_text(readable(data, charset)))]
     if part.type == _HEADERS:
         return [(_PLAIN, _header_text(data, charset))]

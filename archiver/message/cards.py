@@ -7,12 +7,8 @@ import re
 from archiver.message.charset import readable
 from archiver.message.transfer import decode_quoted_printable
 
-TYPES = frozenset(
-    {
-        *("text/calendar", "application/ics"),
-        *("text/vcard", "text/x-vcard", "text/directory", "application/vcard"),
-    }
-)
+CALENDARS = frozenset({"text/calendar", "application/ics"})
+TYPES = CALENDARS | {"text/vcard", "text/x-vcard", "text/directory", "application/vcard"}
 
 _FOLD = re.compile(r"\n[ \t]")
 _LINE = re.compile(

@@ -33,7 +33,8 @@ class Message(msgspec.Struct, frozen=True):
     `date` is the Date header in Unix seconds, None when it does not parse. `text` is what a person
     would read; `html` is the first text/html part as it was sent: not cleaned, not safe to show.
     `encrypted` and `signed` are what the message shows of itself (OpenPGP, S/MIME): nothing is
-    verified. `headers` has every field, decoded and unfolded, in order.
+    verified. `calendar`: a calendar entry is in it, attached or as a form of its text. `headers` has every
+    field, decoded and unfolded, in order.
     """
 
     subject: str
@@ -47,4 +48,5 @@ class Message(msgspec.Struct, frozen=True):
     attachments: tuple[Attachment, ...]
     encrypted: bool
     signed: bool
+    calendar: bool
     headers: tuple[tuple[str, str], ...]

@@ -49,6 +49,7 @@ def parse(raw: bytes) -> Message:
         attachments=body.attachments,
         encrypted="encrypted" in body.protection,
         signed="signed" in body.protection,
+        calendar=body.calendar,
         headers=tuple(root.fields if root.plain else [(n, decode_value(v, hint)) for n, v in root.fields]),
     )
 

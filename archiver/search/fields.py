@@ -6,16 +6,19 @@ from typing import Literal
 
 import msgspec
 
+from archiver.search.kinds import KINDS
+
 Kind = Literal["content", "document", "place"]
-Takes = Literal["words", "date", "size", "name", "choice"]
+Takes = Literal["words", "term", "date", "size", "name", "choice"]
 
 
 class Field(msgspec.Struct, frozen=True):
     """One field of the query language.
 
     `content` is text of the message, `document` a fact that never changes, `place` a fact of the
-    places where the message is. `values` are the words a field of choices takes: such a field may
-    have two rows, each with words of its own.
+    places where the message is. What takes words is found by each of them, what takes a `term` only as
+    a whole. A word without a field is looked for in those that are `anywhere`. `values` are the words a
+    field of choices takes: such a field may have two rows, each with words of its own.
     """
 
     name: str
@@ -25,17 +28,47 @@ class Field(msgspec.Struct, frozen=True):
     example: str
     aliases: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
+    anywhere: bool = False
 
 
 FIELDS: tuple[Field, ...] = (
-    Field("from", "content", "words", "who sent it: name or address", "from:alice@example.org"),
-    Field("to", "content", "words", "a recipient in To or, of what was sent, in Bcc", 'to:"Bob Example"'),
-    Field("cc", "content", "words", "a recipient in Cc", "cc:office@example.org"),
-    Field("subject", "content", "words", "the subject", "subject:(invoice OR receipt)"),
-    Field("body", "content", "words", "the text of the message", 'body:"see you on monday"'),
-    Field("filename", "content", "words", "the name of an attachment", "filename:report.pdf"),
     Field(
-        "has", "document", "choice", "attachment: has a file attached", "has:attachment", (), ("attachment",)
+        "from", "content", "words", "who sent it: name or address", "from:alice@example.org", anywhere=True
+    ),
+    Field(
+        "to",
+        "content",
+        "words",
+        "a recipient in To or, of what was sent, in Bcc",
+        'to:"Bob Example"',
+        anywhere=True,
+    ),
+    Field("cc", "content", "words", "a recipient in Cc", "cc:office@example.org", anywhere=True),
+    Field("bcc", "content", "words", "a recipient in Bcc", "bcc:carol"),
+    Field("subject", "content", "words", "the subject", "subject:(invoice OR receipt)", anywhere=True),
+    Field("body", "content", "words", "the text of the message", 'body:"see you on monday"', anywhere=True),
+    Field("attachment", "content", "words", "the text of an attachment", "attachment:budget", anywhere=True),
+    Field("filename", "content", "words", "the name of an attachment", "filename:report.pdf", anywhere=True),
+    Field(
+        "mimetype", "document", "term", "the type of an attachment, or its main type", "mimetype:image/png"
+    ),
+    Field("list", "content", "words", "the mailing list it came by: name or id", "list:announce.example.org"),
+    Field(
+        "id",
+        "document",
+        "term",
+        "its Message-ID",
+        "id:20240305.1@example.org",
+        ("mid", "msgid", "rfc822msgid"),
+    ),
+    Field(
+        "has",
+        "document",
+        "choice",
+        "attachment: a file; the others: one of that kind",
+        "has:pdf",
+        (),
+        ("attachment", *(kind.name for kind in KINDS)),
     ),
     Field("before", "document", "date", "dated earlier than the first moment of", "before:2024-03"),
     Field("after", "document", "date", "dated at the first moment of, or later", "after:2024-03-05"),
@@ -66,9 +99,15 @@ FIELDS: tuple[Field, ...] = (
 )
 
 CONTENT: tuple[str, ...] = tuple(field.name for field in FIELDS if field.kind == "content")
-"""The fields that a bare word searches, all together."""
+"""The fields that have words."""
 
-STEMMED = ("subject", "body")
+ANYWHERE: tuple[str, ...] = tuple(field.name for field in FIELDS if field.anywhere)
+"""The fields that a word without a field is looked for in, all together."""
+
+TERMS = ("has", "mimetype", "id", "refers")
+"""The fields that have terms which are asked for as a whole; `refers`: the ids a message refers to."""
+
+STEMMED = ("subject", "body", "attachment")
 """The fields whose words are stemmed where the configuration says so; names are not."""
 
 BY_NAME: dict[str, Field] = {
@@ -83,6 +122,7 @@ CHOICES: dict[tuple[str, str], Field] = {
 
 _TAKES = {
     "words": 'a word, start*, a "phrase" or a (group)',
+    "term": "exactly this, in any case",
     "date": "2024, 2024-03, 2024-03-05, today, yesterday, 7d, 3w, 2m, 1y",
     "size": "bytes, or 200k, 5M, 1G (1k = 1024)",
     "name": "a name; * and ? stand for any characters, any case",
@@ -90,7 +130,7 @@ _TAKES = {
 }
 
 SYNTAX = """\
-word                in from, to, cc, subject, body or filename, in any case, with or without accents
+word                in addresses, subject, text, attachments, in any case, with or without accents
 "two words"         next to each other
 wor*                words that begin so
 a b, a AND b        both; binds tighter than OR
@@ -105,9 +145,15 @@ def help_text() -> str:
     lines = [SYNTAX.rstrip(), ""]
     for field in FIELDS:
         lines.append(f"{field.name + ':':<10}{field.description:<71} {field.example}")
-    lines += ["", *(f"A field of {what}s takes {_TAKES[what]}." for what in ("date", "size", "name"))]
-    lines.append("A range of dates is written FROM..TO; either end may be left out.")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *values_text()]) + "\n"
+
+
+def values_text() -> list[str]:
+    """What fields take, a sentence a line."""
+    choices = {f.name: [word for name, word in CHOICES if name == f.name] for f in FIELDS if f.values}
+    kinds = [f"A field of {what}s takes {_TAKES[what]}." for what in ("date", "size", "name")]
+    words = [f"{name}: takes {', '.join(found)}." for name, found in choices.items()]
+    return [*kinds, "A range of dates is written FROM..TO; either end may be left out.", *words]
 
 
 def markdown() -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
+from archiver.search.ids import Ids, id_term
+from archiver.search.kinds import kinds
 from archiver.search.tree import Node
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ Order = Literal["newest", "oldest", "relevance"]
 Lock = Callable[[], AbstractContextManager[None]]
 BODY_LIMIT = 4_000_000
 """Characters of a body that are searched; what follows them is not."""
+
+TERM_LIMIT = 100
+"""Characters of a type that are searched."""
 
 DISPLAY_LIMIT = 300
 """Characters of subject and sender that a hit carries."""
@@ -84,7 +89,8 @@ class Draft(Protocol):
 class Document(msgspec.Struct, frozen=True):
     """A message as it is searched and shown. Dates are Unix seconds, sizes wire bytes.
 
-    `from_`, `to` (Bcc too) and `cc` have one entry for each address, `Name <address>`.
+    `from_`, `to` (Bcc too), `cc` and `bcc` have one entry for each address, `Name <address>`, `lists` one for
+    each List-Id. `attachments` are texts of attachments. `id` is its Message-ID, `refers` those it refers to.
     """
 
     key: bytes
@@ -94,9 +100,16 @@ class Document(msgspec.Struct, frozen=True):
     from_: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
     cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
     body: str = ""
+    attachments: tuple[str, ...] = ()
     filenames: tuple[str, ...] = ()
+    mimetypes: tuple[str, ...] = ()
+    id: str = ""
+    refers: tuple[str, ...] = ()
     has_attachment: bool = False
+    has_calendar: bool = False
     is_encrypted: bool = False
     is_signed: bool = False
 
@@ -193,6 +206,9 @@ class Index(Protocol):
     def hit(self, key: bytes) -> Hit | None:
         """What a hit on this document would show; None when it is not in the index."""
 
+    def ids(self, key: bytes) -> Ids | None:
+        """The ids of this document; None when it is not in the index."""
+
     def maintain(self, lock: Lock = nullcontext, idle: Callable[[], None] = lambda: None) -> bool:
         """One step of tidying up; True when another is worth taking.
 
@@ -236,7 +252,7 @@ def open_draft(place: str, stemming: str = "off") -> Draft:
 
 def document(key: bytes, received: int, size: int, message: Message) -> Document:
     """A message as a document; `received` is its INTERNALDATE, `size` its bytes on the wire."""
-    from archiver.message import document_date
+    from archiver.message import document_date, lists, message_id, referred
 
     return Document(
         key=key,
@@ -246,23 +262,43 @@ def document(key: bytes, received: int, size: int, message: Message) -> Document
         from_=_addresses(message.from_),
         to=_addresses((*message.to, *message.bcc)),
         cc=_addresses(message.cc),
+        bcc=_addresses(message.bcc),
+        lists=lists(message),
         body=message.text,
         filenames=tuple(part.filename for part in message.attachments if part.filename),
+        mimetypes=tuple(part.content_type for part in message.attachments),
+        id=message_id(message),
+        refers=referred(message),
         has_attachment=bool(message.attachments),
+        has_calendar=message.calendar,
         is_encrypted=message.encrypted,
         is_signed=message.signed,
     )
 
 
 def texts(document: Document) -> dict[str, tuple[str, ...]]:
-    """What each content field searches."""
+    """What each field of words searches."""
     return {
         "from": document.from_,
         "to": document.to,
         "cc": document.cc,
+        "bcc": document.bcc,
         "subject": (document.subject,),
         "body": (document.body[:BODY_LIMIT],),
+        "attachment": document.attachments,
         "filename": document.filenames,
+        "list": document.lists,
+    }
+
+
+def exact_terms(document: Document) -> dict[str, Iterable[str]]:
+    """What each field of `fields.TERMS` has, each term once."""
+    types = [term for each in document.mimetypes if (term := each[:TERM_LIMIT])]
+    return {
+        "has": facts(document),
+        "mimetype": dict.fromkeys((*types, *(each.partition("/")[0] for each in types))),
+        "id": (id_term(document.id),) if document.id else (),
+        "refers": dict.fromkeys(map(id_term, document.refers)),
     }
 
 
@@ -283,7 +319,10 @@ def facts(document: Document) -> tuple[str, ...]:
         "encrypted": document.is_encrypted,
         "signed": document.is_signed,
     }
-    return tuple(fact for fact, holds in known.items() if holds)
+    found = kinds(document.mimetypes, document.filenames) if document.has_attachment else set()
+    if document.has_calendar:
+        found.add("calendar")
+    return (*(fact for fact, holds in known.items() if holds), *sorted(found))
 
 
 def _addresses(addresses: Iterable[Address]) -> tuple[str, ...]:

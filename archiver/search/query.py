@@ -29,9 +29,10 @@ from archiver.errors import QueryError
 from archiver.search import values
 from archiver.search.analysis import ends_in_word, query_terms, stem_alternatives
 from archiver.search.fields import BY_NAME, CHOICES, FIELDS, STEMMED, Field
+from archiver.search.ids import id_term
 from archiver.search.tree import (
     DateRange,
-    Has,
+    Exact,
     Node,
     Phrase,
     Place,
@@ -54,7 +55,7 @@ _space = re.compile(r"\s*")
 _word = re.compile(f"[^\\s(){_QUOTES}]+")
 _no_character = re.compile("[\ud800-\udfff]")
 _quote = re.compile(f"[{_QUOTES}]")
-_field = re.compile(r"([A-Za-z][A-Za-z_-]*):")
+_field = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):")
 _not_a_value = re.compile(r"//|:|\\")
 
 
@@ -122,6 +123,8 @@ def _plain(text: str, at: int) -> tuple[_Token, int]:
     if field is None or _not_a_value.match(word, field.end()):
         return _Token("word", word, at), found.end()
     if field[1].lower() not in BY_NAME:
+        if any(map(str.isdigit, field[1])):
+            return _Token("word", word, at), found.end()
         _unknown_field(text, field[1], at)
     return _Token("field", field[1].lower(), at), at + field.end()
 
@@ -289,14 +292,22 @@ def _name(field: Field, text: str, now: datetime) -> Node:
 def _choice(field: Field, text: str, now: datetime) -> Node:
     value = text.lower()
     if row := CHOICES.get((field.name, value)):
-        return SamePlace(Place(row.name, value)) if row.kind == "place" else Has(value)
+        return SamePlace(Place(row.name, value)) if row.kind == "place" else Exact("has", value)
     values_ = [word for name, word in CHOICES if name == field.name]
     near = _nearest(value, values_)
     raise values.BadValue(f"is unknown: did you mean {near}?" if near else f"is none of {', '.join(values_)}")
 
 
+def _term(field: Field, text: str, now: datetime) -> Node:
+    wanted = text.strip().strip("<>").strip() if field.name == "id" else text.strip().lower()
+    if not wanted:
+        raise values.BadValue("names nothing")
+    return Exact(field.name, id_term(wanted) if field.name == "id" else wanted)
+
+
 _LEAVES: dict[str, Callable[[Field, str, datetime], Node]] = {
     "date": _date,
+    "term": _term,
     "size": _size,
     "name": _name,
     "choice": _choice,

@@ -1,6 +1,7 @@
 """The tree a query becomes: small, frozen, and all an engine has to understand.
 
-Content leaves (Word, Phrase, Prefix) carry a field of `fields.CONTENT`, or "" for any of them.
+Content leaves (Word, Phrase, Prefix) carry a field of `fields.CONTENT`, or "" for any of
+`fields.ANYWHERE`.
 Place predicates (Place) appear only inside SamePlace, which holds for a document when one of its
 places satisfies the whole tree in it; that tree has And, Or and Place only. Negation is the
 complement on documents and never inside SamePlace.
@@ -50,10 +51,11 @@ class SizeRange(msgspec.Struct, frozen=True):
     high: int | None
 
 
-class Has(msgspec.Struct, frozen=True):
-    """A fact of the document by its name, such as `attachment`."""
+class Exact(msgspec.Struct, frozen=True):
+    """A document that has this very term in a field of `fields.TERMS`, such as `attachment` in `has`."""
 
-    what: str
+    field: str
+    term: str
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -87,7 +89,7 @@ class Or(msgspec.Struct, frozen=True):
     parts: tuple[Node, ...]
 
 
-Node: TypeAlias = Word | Phrase | Prefix | DateRange | SizeRange | Has | Place | SamePlace | Not | And | Or
+Node: TypeAlias = Word | Phrase | Prefix | DateRange | SizeRange | Exact | Place | SamePlace | Not | And | Or
 Content: TypeAlias = Word | Phrase | Prefix
 
 

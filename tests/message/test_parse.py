@@ -16,7 +16,8 @@ from tests.message.samples import SAMPLES
 
 def test_the_public_names() -> None:
     assert sorted(archiver.message.__all__) == [
-        "Address", "Attachment", "Message", "attachment_bytes", "document_date", "parse", "safe_filename",
+        "Address", "Attachment", "Message", "attachment_bytes", "document_date", "lists", "message_id",
+        "parse", "referred", "safe_filename",
     ]  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def test_headers() -> None:
 
 def test_nothing_at_all() -> None:
     assert parse(b"") == Message(
-        "", (), (), (), (), None, "", "", (), encrypted=False, signed=False, headers=()
+        "", (), (), (), (), None, "", "", (), encrypted=False, signed=False, calendar=False, headers=()
     )
 
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from archiver.errors import QueryError
+from archiver.search.fields import CONTENT
+from archiver.search.ids import Ids, id_term
 from archiver.search.index import (
     Bulk,
     Document,
@@ -26,7 +28,7 @@ from archiver.search.index import (
     open_draft,
 )
 from archiver.search.query import parse
-from archiver.search.tree import Node
+from archiver.search.tree import Exact, Node
 from tests.search import plain
 
 NOW = datetime(2026, 3, 31, tzinfo=UTC)
@@ -43,6 +45,10 @@ FLAGS = ("unread", "read", "flagged")
 
 def key(number: int) -> bytes:
     return number.to_bytes(4, "big", signed=True) * 8
+
+
+def message_id(number: int) -> str:
+    return f"{number}.Sent@mail.example.org"
 
 
 class Facts:
@@ -76,18 +82,28 @@ def sample(number: int, draw: random.Random) -> Document:
     def people() -> tuple[str, ...]:
         return tuple(f"{text(3)} <{draw.choice(WORDS[:4])}@example.org>" for _ in range(draw.randrange(3)))
 
-    names = tuple(f"{draw.choice(WORDS)}.pdf" for _ in range(draw.choice([0, 0, 1, 2])))
+    names = tuple(
+        f"{draw.choice(WORDS)}.{draw.choice(['pdf', 'png'])}" for _ in range(draw.choice([0, 0, 1, 2]))
+    )
+    types = {"pdf": "application/pdf", "png": "image/png"}
     return Document(
         key=key(number),
         date=1_700_000_000 + draw.randrange(-40, 40) * 86_400,
         size=draw.choice([0, 1, 500, 1024, 1025, 5 << 20, 1 << 33]),
-        subject=text(5),
+        subject=text(9),
         from_=people(),
         to=people(),
         cc=people(),
+        bcc=people(),
+        lists=people(),
         body=text(40),
+        attachments=tuple(text(20) for _ in names),
         filenames=names,
+        mimetypes=tuple(types[name[-3:]] for name in names),
+        id=message_id(number) if number % 7 else "",
+        refers=tuple(message_id(draw.randrange(300)) for _ in range(draw.choice([0, 0, 1, 3]))),
         has_attachment=bool(names),
+        has_calendar=number % 11 == 0,
         is_encrypted=number % 5 == 0,
         is_signed=number % 3 == 0,
     )
@@ -124,7 +140,7 @@ def queries() -> st.SearchStrategy[str]:
         lambda row: f'"{row[0]} {row[1]}*"'
     )
     content = word | prefix | phrase | phrase_prefix
-    field = st.sampled_from(["from:", "to:", "cc:", "subject:", "body:", "filename:"])
+    field = st.sampled_from([f"{name}:" for name in CONTENT])
     day = st.sampled_from(["2023", "2023-11", "2023-11-14", "2023-10", "2023-12-05"])
     date = st.tuples(st.sampled_from(["before:", "after:", "date:"]), day).map("".join)
     span = st.tuples(day, day).map(sorted).map(lambda ends: f"date:{ends[0]}..{ends[1]}")
@@ -139,9 +155,13 @@ def queries() -> st.SearchStrategy[str]:
         | span
         | size
         | place
-        | st.sampled_from(["has:attachment", "is:encrypted", "is:signed"])
+        | st.sampled_from(["has:attachment", "has:pdf", "has:calendar", "is:encrypted", "is:signed"])
     )
-    return st.recursive(leaf, _combined, max_leaves=8)
+    exact = st.sampled_from(
+        ["mimetype:image", "mimetype:image/png", "mimetype:image/gif", "id:x@example.org"]
+    )
+    exact |= st.integers(0, 300).map(lambda number: f"id:<{message_id(number)}>".lower())
+    return st.recursive(leaf | exact, _combined, max_leaves=8)
 
 
 def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -216,6 +236,17 @@ class IndexContract:
     def test_any_two_characters_of_a_script_without_spaces(self, filled: Index, part: str) -> None:
         hits = filled.search(parse(f"body:{part}", now=NOW), no_places, limit=1000)
         assert {hit.key for hit in hits.hits} == {each.key for each in samples() if part in each.body}
+
+    def test_ids_of_every_document(self, filled: Index) -> None:
+        for document in samples():
+            own = id_term(document.id) if document.id else ""
+            refers = tuple(dict.fromkeys(map(id_term, document.refers)))
+            assert filled.ids(document.key) == Ids(own, refers)
+            for field, terms in (("id", {own} - {""}), ("refers", refers)):
+                for term in terms:
+                    hits = filled.search(Exact(field, term), no_places, limit=1000).hits
+                    assert document.key in {hit.key for hit in hits}
+        assert filled.ids(key(9999)) is None
 
     def test_places_are_asked_once_for_each_question(self, filled: Index) -> None:
         asked: list[Node] = []

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from archiver.search.analysis import terms
+from archiver.search.ids import id_term
 from archiver.search.index import Document
 from archiver.search.tree import (
     And,
     DateRange,
-    Has,
+    Exact,
     Node,
     Not,
     Or,
@@ -22,6 +23,7 @@ from archiver.search.tree import (
     Word,
 )
 
+_ANYWHERE = ("from", "to", "cc", "subject", "body", "attachment", "filename")
 Places = Callable[[Node], AbstractSet[bytes]]
 
 
@@ -43,9 +45,8 @@ def holds(node: Node, document: Document, places: Places) -> bool:
             return (start is None or start <= document.date) and (end is None or document.date < end)
         case SizeRange(low, high):
             return (low is None or low <= document.size) and (high is None or document.size < high)
-        case Has(what):
-            facts = {"attachment": "has_attachment", "encrypted": "is_encrypted", "signed": "is_signed"}
-            return bool(getattr(document, facts[what]))
+        case Exact(field, term):
+            return term in _exact(document, field)
         case SamePlace():
             return document.key in places(node)
         case Word(field, term):
@@ -57,17 +58,38 @@ def holds(node: Node, document: Document, places: Places) -> bool:
     raise TypeError(node)
 
 
+def _exact(document: Document, field: str) -> set[str]:
+    """The terms of a field that are asked for as a whole."""
+    facts = {"attachment": "has_attachment", "encrypted": "is_encrypted", "signed": "is_signed"}
+    values: dict[str, set[str]] = {
+        "has": {fact for fact, attribute in facts.items() if getattr(document, attribute)}
+        | {
+            kind
+            for kind, end in (("pdf", ".pdf"), ("image", ".png"))
+            if any(name.endswith(end) for name in document.filenames)
+        }
+        | ({"calendar"} if document.has_calendar else set()),
+        "mimetype": {part for each in document.mimetypes for part in (each, each.partition("/")[0])},
+        "id": {id_term(document.id)} if document.id else set(),
+        "refers": set(map(id_term, document.refers)),
+    }
+    return values[field]
+
+
 def _listed(document: Document, field: str) -> list[list[str]]:
-    """The terms of each value of a field, or of all fields."""
+    """The terms of each value of a field, or of all that a word without a field is looked for in."""
     values: dict[str, Sequence[str]] = {
         "from": document.from_,
         "to": document.to,
         "cc": document.cc,
+        "bcc": document.bcc,
+        "list": document.lists,
+        "attachment": document.attachments,
         "subject": (document.subject,),
         "body": (document.body,),
         "filename": document.filenames,
     }
-    return [terms(value) for name, texts in values.items() if field in ("", name) for value in texts]
+    return [terms(value) for name in ((field,) if field else _ANYWHERE) for value in values[name]]
 
 
 def _row(listed: list[str], row: Sequence[str], prefix: str | None) -> bool:

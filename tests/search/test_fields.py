@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from archiver.search.fields import BY_NAME, CHOICES, CONTENT, FIELDS, Field, help_text, markdown
+from archiver.search.fields import ANYWHERE, BY_NAME, CHOICES, CONTENT, FIELDS, Field, help_text, markdown
 from archiver.search.query import parse
 
 
@@ -30,7 +30,7 @@ def test_names_are_unique_but_for_rows_of_other_choices() -> None:
     twice = {name for name in names if names.count(name) > 1}
     assert twice == {"is"} and BY_NAME.keys() == set(names)
     assert len(CHOICES) == sum(len(field.values) for field in FIELDS)
-    assert CONTENT == ("from", "to", "cc", "subject", "body", "filename")
+    assert set(ANYWHERE) == set(CONTENT) - {"bcc", "list"}
 
 
 def test_help_fits_a_terminal_of_110_columns() -> None:

@@ -7,13 +7,26 @@ from datetime import datetime
 import pytest
 
 from archiver.message import parse
-from archiver.search.index import Document, Index, IndexState, document, facts, open_index, shown, texts
+from archiver.search.ids import id_term
+from archiver.search.index import (
+    Document,
+    Index,
+    IndexState,
+    document,
+    exact_terms,
+    facts,
+    open_index,
+    shown,
+    texts,
+)
 from archiver.search.query import parse as parse_query
 from tests.search.contract import no_places
 
 RAW = (
     b"From: Ana Example <ana@example.org>\nTo: Ben <ben@example.org>, cleo@example.org\n"
-    b"Bcc: dan@example.org\nCc: Eva <eva@example.org>\nSubject: Plan\nDate: Tue, 05 Mar 2024 12:00:00 +0000\n"
+    b"Bcc: dan@example.org\nCc: Eva <eva@example.org>\nSubject: Plan\n"
+    b"Message-ID: <1@example.org>\nReferences: <0@example.org>\nList-Id: Plans <plans.example.org>\n"
+    b"Date: Tue, 05 Mar 2024 12:00:00 +0000\n"
     b"Content-Type: multipart/signed; boundary=b\n\n--b\n\nThe text.\n--b\n"
     b"Content-Type: application/pdf; name=plan.pdf\n\n%PDF\n--b--\n"
 )
@@ -25,7 +38,10 @@ def test_a_message_as_a_document() -> None:
     assert made.from_ == ("Ana Example <ana@example.org>",)
     assert made.to == ("Ben <ben@example.org>", "cleo@example.org", "dan@example.org")
     assert made.cc == ("Eva <eva@example.org>",)
-    assert (made.filenames, made.has_attachment) == (("plan.pdf",), True)
+    assert (made.bcc, made.lists) == (("dan@example.org",), ("Plans <plans.example.org>",))
+    assert (made.id, made.refers) == ("1@example.org", ("0@example.org",))
+    assert (made.filenames, made.mimetypes) == (("plan.pdf",), ("application/pdf",))
+    assert (made.has_attachment, made.has_calendar) == (True, False)
     assert (made.is_encrypted, made.is_signed) == (False, True)
 
 
@@ -37,13 +53,22 @@ def test_what_is_searched_and_shown_of_it() -> None:
         "cc": made.cc,
         "subject": ("Plan",),
         "body": ("The text.",),
+        "bcc": made.bcc,
+        "attachment": (),
         "filename": ("plan.pdf",),
+        "list": made.lists,
     }
-    assert facts(made) == ("attachment", "signed")
+    assert facts(made) == ("attachment", "signed", "pdf")
+    assert {field: set(found) for field, found in exact_terms(made).items()} == {
+        "has": {"attachment", "signed", "pdf"},
+        "mimetype": {"application/pdf", "application"},
+        "id": {id_term("1@example.org")},
+        "refers": {id_term("0@example.org")},
+    }
     assert shown(made) == {
         "subject": "Plan",
         "from": "Ana Example <ana@example.org>",
-        "has": "attachment signed",
+        "has": "attachment signed pdf",
     }
 
 

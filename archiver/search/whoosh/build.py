@@ -46,7 +46,8 @@ class Columns(msgspec.Struct):
     """What is kept of each document, in the order of the documents.
 
     `lengths`: a byte for each document in each field, `totals` the terms of each field in all.
-    `stored`: what is shown of it, as `pack_stored` gives it. The last two are gone through once.
+    `stored`: what is shown of it, as `pack_stored` gives it. `ids`: as `archiver.search.ids` packs them.
+    These and the keys are gone through once.
     """
 
     dates: array[int]
@@ -56,6 +57,7 @@ class Columns(msgspec.Struct):
     totals: dict[str, int]
     keys: Iterable[bytes]
     stored: Iterable[bytes]
+    ids: Iterable[bytes]
 
 
 def length_byte(length: int) -> int:
@@ -125,12 +127,18 @@ def _write_columns(compound: _Compound, columns: Columns) -> None:
                 file.write(lengths)
     with compound.part(".key.col") as file:
         file.writelines(columns.keys)
-    with compound.part("._stored.col") as file:
-        sizes = array("I")
-        for each in columns.stored:
-            file.write(each)
-            sizes.append(len(each))
-        file.write(_directory(sizes))
+    for name, values in (("_stored", columns.stored), ("ids", columns.ids)):
+        with compound.part(f".{name}.col") as file:
+            _write_rows(file, values)
+
+
+def _write_rows(file: IO[bytes], rows: Iterable[bytes]) -> None:
+    """A column of values of any size."""
+    sizes = array("I")
+    for each in rows:
+        file.write(each)
+        sizes.append(len(each))
+    file.write(_directory(sizes))
 
 
 def _directory(sizes: array[int]) -> bytes:

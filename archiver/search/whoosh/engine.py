@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 
 from archiver.errors import DamagedError
+from archiver.search.ids import Ids
 from archiver.search.index import Document, Hit, Hits, IndexState, Lock, Order, Places, Portion, Total
 from archiver.search.tree import Node
 from archiver.search.whoosh import record as records
@@ -54,6 +55,12 @@ class WhooshIndex:
         for segment in self._segments():
             if (number := segment.by_key.get(key)) is not None:
                 return _hit(segment, number)
+        return None
+
+    def ids(self, key: bytes) -> Ids | None:
+        for segment in self._segments():
+            if (number := segment.by_key.get(key)) is not None:
+                return segment.ids(number)
         return None
 
     def search(

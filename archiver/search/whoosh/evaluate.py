@@ -14,14 +14,14 @@ from functools import cached_property, partial
 from itertools import compress
 from typing import TypeVar
 
-from archiver.search.fields import CONTENT
+from archiver.search.fields import ANYWHERE
 from archiver.search.index import Places
 from archiver.search.positions import starts
 from archiver.search.tree import (
     And,
     Content,
     DateRange,
-    Has,
+    Exact,
     Node,
     Not,
     Or,
@@ -158,7 +158,7 @@ def matching(
             return _holding(window, among, reading.segment.sizes, partial(_inside, low=low, high=high))
         case SamePlace():
             return _holding(window, among, reading.numbers, reading.documents(node).__contains__)
-        case Word() | Has():
+        case Word() | Exact():
             found = [each.within(window, among) for each in _lists(reading, node)]
             return found[0] if len(found) == 1 else frozenset().union(*found)
         case Phrase() | Prefix():
@@ -180,7 +180,7 @@ def span(reading: Reading, node: Node) -> range:
             dates = reading.segment.dates
             low = 0 if start is None else bisect_left(dates, start)
             return everything[low : None if end is None else bisect_left(dates, end)]
-        case Word() | Has():
+        case Word() | Exact():
             return _hull([range(each.first, each.last + 1) for each in _lists(reading, node)])
     return everything
 
@@ -194,7 +194,7 @@ def cost(reading: Reading, node: Node) -> int:
             return first + sum(min(other, first * _ALONE) for other in others)
         case Or(parts):
             return sum(cost(reading, part) for part in parts)
-        case Word() | Has():
+        case Word() | Exact():
             return sum(each.frequency for each in _lists(reading, node))
         case Phrase(_, terms):
             return sum(_LOOK * _rarest(reading, field, terms) for field in fields_of(node))
@@ -212,14 +212,14 @@ def most(reading: Reading, node: Node) -> int:
             return sum(most(reading, part) for part in parts)
         case Phrase(_, terms):
             return sum(_rarest(reading, field, terms) for field in fields_of(node))
-        case Word() | Has() | SamePlace():
+        case Word() | Exact() | SamePlace():
             return cost(reading, node)
     return len(reading.everything)
 
 
-def fields_of(leaf: Content) -> Sequence[str]:
+def fields_of(leaf: Content | Exact) -> Sequence[str]:
     """The fields in which it is looked for."""
-    return (leaf.field,) if leaf.field else CONTENT
+    return (leaf.field,) if leaf.field else ANYWHERE
 
 
 def _rarest(reading: Reading, field: str, terms: Sequence[str]) -> int:
@@ -228,10 +228,9 @@ def _rarest(reading: Reading, field: str, terms: Sequence[str]) -> int:
     return min(each.frequency if each else 0 for each in found)
 
 
-def _lists(reading: Reading, node: Word | Has) -> list[Postings]:
+def _lists(reading: Reading, node: Word | Exact) -> list[Postings]:
     """The list of a term in each field, where there is one."""
-    names = [("has", node.what)] if isinstance(node, Has) else [(f, node.term) for f in fields_of(node)]
-    return [each for name in names if (each := reading.postings(*name))]
+    return [each for field in fields_of(node) if (each := reading.postings(field, node.term))]
 
 
 def _hull(spans: Iterable[range]) -> range:

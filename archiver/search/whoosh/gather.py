@@ -16,9 +16,10 @@ from itertools import accumulate
 from operator import sub
 from typing import Self
 
+from archiver.search import ids
 from archiver.search.analysis import is_version, stem_term, stems, terms
-from archiver.search.fields import CONTENT, STEMMED
-from archiver.search.index import Document, facts, shown, texts
+from archiver.search.fields import CONTENT, STEMMED, TERMS
+from archiver.search.index import Document, exact_terms, shown, texts
 from archiver.search.positions import INTEGERS, packed, string
 from archiver.search.whoosh.build import Columns, Lists, length_byte, pack_stored, write
 from archiver.search.whoosh.postings import Postings, ascending
@@ -28,7 +29,6 @@ MOST = 1 << 16
 """So many documents are gathered at most."""
 
 _CACHED = 4096
-_HAS = "has"
 # What is held for a place, a term, and a document beside them, in bytes.
 _PLACE, _TERM, _DOCUMENT = 7, 220, 1000
 
@@ -42,7 +42,8 @@ class Gathered:
         self._dates = array("q")
         self._sizes = array("q")
         self._stored: list[bytes] = []
-        self._facts: defaultdict[str, list[int]] = defaultdict(list)
+        self._ids: list[bytes] = []
+        self._exact: dict[str, defaultdict[str, list[int]]] = {field: defaultdict(list) for field in TERMS}
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -52,18 +53,22 @@ class Gathered:
         """About how many bytes all this takes, also while it is written."""
         fields = list(self._fields.values())
         places = sum(field.places for field in fields)
-        return places * _PLACE + sum(len(field.found) for field in fields) * _TERM + len(self) * _DOCUMENT
+        found = sum(len(field.found) for field in fields) + sum(map(len, self._exact.values()))
+        return places * _PLACE + found * _TERM + len(self) * _DOCUMENT
 
     def add(self, document: Document) -> None:
         number = len(self._keys)
         for field, values in texts(document).items():
             self._fields[field].add(number, values)
-        for fact in facts(document):
-            self._facts[fact].append(number)
+        for field, found in exact_terms(document).items():
+            listed = self._exact[field]
+            for term in found:
+                listed[term].append(number)
         self._keys.append(document.key)
         self._dates.append(document.date)
         self._sizes.append(document.size)
         self._stored.append(pack_stored(shown(document)))
+        self._ids.append(ids.pack(document.id, document.refers))
 
     def segment(self, folder: str) -> SegmentRecord:
         """Write a segment of all documents, one at least, in the order of (date, key)."""
@@ -81,17 +86,20 @@ class Gathered:
             totals={name: field.total for name, field in self._fields.items()},
             keys=map(self._keys.__getitem__, order),
             stored=map(self._stored.__getitem__, order),
+            ids=map(self._ids.__getitem__, order),
         )
         return write(folder, columns, self._lists(ranks))
 
     def _lists(self, ranks: Sequence[int]) -> Iterator[tuple[str, Lists]]:
         for name, field in sorted(self._fields.items()):
             yield name, field.lists(ranks)
-        yield _HAS, self._fact_lists(ranks)
+        for name, found in sorted(self._exact.items()):
+            yield name, _exact_lists(found, ranks)
 
-    def _fact_lists(self, ranks: Sequence[int]) -> Lists:
-        for fact, numbers in sorted(self._facts.items()):
-            yield fact.encode(), ((sorted(map(ranks.__getitem__, numbers)), [1] * len(numbers), None),)
+
+def _exact_lists(found: dict[str, list[int]], ranks: Sequence[int]) -> Lists:
+    for term, numbers in sorted(found.items()):
+        yield term.encode(), ((sorted(map(ranks.__getitem__, numbers)), [1] * len(numbers), None),)
 
 
 class _Found(dict[str, "array[int]"]):

@@ -85,9 +85,9 @@ class _Source(Parts):
     def lengths(self, field: str) -> bytes:
         return bytes(self.part(f"._{field}_len.col")).ljust(self.record.documents, b"\0")
 
-    @property
-    def stored(self) -> Sequence[bytes]:
-        return Rows(self.part("._stored.col"), self.begins("._stored.col"))
+    def rows(self, name: str) -> Sequence[bytes]:
+        """A column of values of any size."""
+        return Rows(self.part(f".{name}.col"), self.begins(f".{name}.col"))
 
     def in_order(self, at: int) -> Iterable[tuple[int, bytes, int, int]]:
         """(date, key, at, number) of the live documents, ascending."""
@@ -169,7 +169,8 @@ def _columns(sources: Sequence[_Source], whose: array[int], numbers: array[int])
         lengths=lengths,
         totals={field: _total(field, sources, lengths[field]) for field in CONTENT},
         keys=column([each.keys for each in sources]),
-        stored=column([each.stored for each in sources]),
+        stored=column([each.rows("_stored") for each in sources]),
+        ids=column([each.rows("ids") for each in sources]),
     )
 
 
@@ -189,17 +190,20 @@ def _lists(field: str, sources: Sequence[_Source]) -> Lists:
     """Every term of the field in order, with its postings in all segments."""
     found = merge_sorted(*(each.listed(field, at) for at, each in enumerate(sources)))
     for count, (term, entries) in enumerate(groupby(found, key=itemgetter(0)), 1):
-        yield term, _woven([sources[at].postings(entry) for _, at, entry in entries], field in CONTENT)
+        lists = [sources[at].postings(entry) for _, at, entry in entries]
+        yield term, _woven(lists if field in CONTENT else [*map(_without_values, lists)])
         if count % _LET_GO == 0:
             for each in sources:
                 each.let_go()
 
 
-def _woven(lists: Sequence[Iterator[Part]], positions: bool) -> Iterator[Part]:
-    """The postings of several lists in the order of their ids, in parts, a part of each list in memory.
+def _without_values(parts: Iterable[Part]) -> Iterator[Part]:
+    """The postings of a field without positions: one alone has an empty value where others have none."""
+    return ((*_unpacked(part)[:2], None) for part in parts)
 
-    Without `positions` there are no values: one posting alone has an empty one where others have none.
-    """
+
+def _woven(lists: Sequence[Iterator[Part]]) -> Iterator[Part]:
+    """The postings of several lists in the order of their ids, in parts, a part of each list in memory."""
     heads = [(part, each) for each in lists if (part := next(each, None))]
     while heads:
         heads.sort(key=lambda head: _ids(head[0])[0])
@@ -209,7 +213,7 @@ def _woven(lists: Sequence[Iterator[Part]], positions: bool) -> Iterator[Part]:
             heads[:1] = [(after, rest) for after in [next(rest, None)] if after]
         else:
             part, heads = _shuffled(heads)
-        yield part if positions else (*_unpacked(part)[:2], None)
+        yield part
 
 
 def _shuffled(

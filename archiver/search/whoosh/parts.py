@@ -85,6 +85,8 @@ class Parts:
     def begins(self, extension: str) -> array[int]:
         """Where each value begins in a column of values of any size, and the last one ends."""
         data = self.part(extension)
+        if not data:
+            return array("I", bytes(4 * (self.record.documents + 1)))
         code, end = chr(data[-1]), len(data) - 1
         if code == "X":
             code, offsets = chr(data[-3]), chr(data[-2])

@@ -20,7 +20,7 @@ import msgspec
 from archiver.errors import DamagedError, DiskFullError, StoreError
 from archiver.search.index import IndexState
 
-FORMAT = 2
+FORMAT = 3
 """Of the record, the schema and the analysis together: another number means rebuild."""
 
 REBUILD = "run `archiver reindex` to build it anew"

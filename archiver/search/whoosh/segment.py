@@ -19,6 +19,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+from archiver.search.ids import Ids, unpack
 from archiver.search.whoosh.lists import Postings
 from archiver.search.whoosh.parts import KEY_SIZE, Parts
 from archiver.search.whoosh.postings import Block, blocks
@@ -92,10 +93,12 @@ class Segment(Parts):
         """How long the field is in every document, as bytes to look up in LENGTHS."""
         return bytes(self.part(f"._{field}_len.col")).ljust(self.record.documents, b"\0")
 
-    @cached_property
-    def _stored(self) -> tuple[memoryview, array[int], Sequence[int]]:
-        """The column of what is stored; how long each document's part of it is, and where it begins."""
-        data = self.part("._stored.col")
+    def _rows(self, name: str) -> tuple[memoryview, array[int], Sequence[int]]:
+        """A column of values of any size; how long each document's is, and where it begins."""
+        data = self.part(f".{name}.col")
+        if not data:
+            nothing = array("I", bytes(4 * self.record.documents))
+            return data, nothing, nothing
         with self.reading():
             code, end = chr(data[-1]), len(data) - 1
             begins: Sequence[int] = ()
@@ -114,6 +117,14 @@ class Segment(Parts):
             numbers.byteswap()
         return numbers
 
+    @cached_property
+    def _stored(self) -> tuple[memoryview, array[int], Sequence[int]]:
+        return self._rows("_stored")
+
+    @cached_property
+    def _ids(self) -> tuple[memoryview, array[int], Sequence[int]]:
+        return self._rows("ids")
+
     def stored(self, number: int) -> dict[str, Any]:
         """What is shown of a document, by field."""
         data, lengths, begins = self._stored
@@ -123,6 +134,11 @@ class Segment(Parts):
             part = data[begins[number] : begins[number] + lengths[number]]
             found: dict[str, Any] = pickle.loads(zlib.decompress(part))
             return found
+
+    def ids(self, number: int) -> Ids:
+        """The hashed Message-IDs of a document: its own and those it refers to."""
+        data, lengths, begins = self._ids
+        return unpack(bytes(data[begins[number] : begins[number] + lengths[number]]))
 
 
 class Terms:

@@ -17,7 +17,7 @@ from whoosh.filedb.filestore import FileStorage
 from whoosh.filedb.structfile import StructFile
 from whoosh.index import TOC
 
-from archiver.search.fields import CONTENT
+from archiver.search.fields import CONTENT, TERMS
 from archiver.search.whoosh.build import INDEX_NAME
 from archiver.search.whoosh.parts import KEY_SIZE
 from archiver.search.whoosh.record import SegmentRecord
@@ -59,7 +59,8 @@ def schema() -> fields.Schema:
         key=fields.COLUMN(columns.FixedBytesColumn(KEY_SIZE)),
         date=fields.COLUMN(columns.NumericColumn("q")),
         size=fields.COLUMN(columns.NumericColumn("q")),
-        has=fields.ID(stored=True),
+        ids=fields.COLUMN(columns.VarBytesColumn()),
+        **{name: fields.ID(stored=name == "has") for name in TERMS},
         **content,
     )
 

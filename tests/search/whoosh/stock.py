@@ -10,9 +10,10 @@ import whoosh.index
 from whoosh.filedb.filestore import FileStorage
 from whoosh.writing import SegmentWriter
 
+from archiver.search import ids
 from archiver.search.analysis import terms
 from archiver.search.fields import CONTENT
-from archiver.search.index import Document, IndexState, facts
+from archiver.search.index import Document, IndexState, exact_terms, facts
 from archiver.search.whoosh.commit import commit
 from archiver.search.whoosh.record import FORMAT, Record, SegmentRecord, file_hash
 from archiver.search.whoosh.toc import schema
@@ -67,9 +68,14 @@ def _fields(document: Document) -> dict[str, Any]:
         "cc": _listed(document.cc),
         "body": terms(document.body),
         "filename": _listed(document.filenames),
+        "bcc": _listed(document.bcc),
+        "list": _listed(document.lists),
+        "attachment": _listed(document.attachments),
+        "ids": ids.pack(document.id, document.refers),
+        **{name: list(found) for name, found in exact_terms(document).items()},
     }
     if known := facts(document):
-        found |= {"has": list(known), "_stored_has": " ".join(known)}
+        found["_stored_has"] = " ".join(known)
     return {name: value for name, value in found.items() if value != []}
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from archiver.errors import DiskFullError, InterruptedRun, StoreError
+from archiver.search.ids import Ids, id_term
 from archiver.search.index import Document, IndexState, open_index
 from archiver.search.whoosh import postings, write
 from archiver.search.whoosh import record as records
@@ -221,3 +222,17 @@ def killed(work: object) -> None:
 
 def full(work: object) -> Exception:
     return DiskFullError("no space left for the index")
+
+
+def test_facts_of_documents_that_stand_between_those_of_others(tmp_path: Path) -> None:
+    """A list of one posting has an empty value where longer ones of such a field have none."""
+    others = [Document(key(n), 10 * n, 1, has_attachment=True, id=f"{n}@example.org") for n in range(9)]
+    alone = Document(key(99), 45, 1, has_attachment=True, refers=("3@example.org",))
+    segments = [written(tmp_path, others), written(tmp_path, [alone])]
+    merged = merge(str(tmp_path), segments, str(tmp_path))
+    assert merged
+    found = Segment(str(tmp_path), merged)
+    entry = found.terms.get("has", "attachment")
+    assert entry and [ids for ids, _, _ in found.blocks(entry)] == [list(range(10))]
+    assert found.ids(5) == Ids("", (id_term("3@example.org"),))
+    assert [found.ids(number).own for number in (4, 6)] == [id_term(f"{n}@example.org") for n in (4, 5)]
