@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from archiver.archive.ids import resolve, short_id
-from archiver.archive.reports import AccountCheck, Repaired, Results, Row, StatusReport, SyncReport
+from archiver.archive.ids import resolve
+from archiver.archive.reports import AccountCheck, Repaired, StatusReport, SyncReport
 from archiver.config import Account, Config, SmtpServer
 from archiver.errors import ArchiverError, DamagedError, InterruptedRun, NotFoundError, UsageError
 from archiver.store import layout
@@ -29,21 +28,22 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from archiver.archive.accounts import Mailbox
+    from archiver.archive.reports import Counted, Imported, Results, Tagged
     from archiver.imap import Connection
     from archiver.indexer import IndexReport
     from archiver.message import Message
     from archiver.pull import AccountReport, Progress
     from archiver.resend import MessageReport, Report
     from archiver.search.index import Index, Order
-    from archiver.search.tree import Node
     from archiver.smtp import Session
+    from archiver.store.tags import Change
     from archiver.store.user import OutboxMessage
     from archiver.watch import Pull, State
 
 # During a pull, the index is fed whenever so many documents wait for it.
 _INDEX_DURING_PULL = 2000
 # Who holds this lock builds the index from much mail; others add to it meanwhile.
-_BULK = "bulk"
+BULK = "bulk"
 # More documents than these take a while to index.
 _LONG = 10_000
 
@@ -300,7 +300,7 @@ class Archive:
                 ledger,
                 index,
                 lambda: self.lock("index", "indexing"),
-                bulk_lock=bulk_lock or (lambda: lock(self.root, _BULK, "indexing", wait=False)),
+                bulk_lock=bulk_lock or (lambda: lock(self.root, BULK, "indexing", wait=False)),
                 workers=self.config.index.workers,
                 memory=self.config.index.memory,
                 stemming=self.config.index.stemming,
@@ -311,7 +311,7 @@ class Archive:
         if report.rebuilt:
             self.say(f"the index was brought in line with the mail: {report.rebuilt}")
         if report.left:
-            self.say(f"much mail is being indexed by {holder(self.root, _BULK) or 'another run'}")
+            self.say(f"much mail is being indexed by {holder(self.root, BULK) or 'another run'}")
         return report
 
     def _drain_quietly(self, ledger: Ledger, tidy: bool) -> list[IndexReport]:
@@ -328,7 +328,7 @@ class Archive:
 
         Where that was begun and interrupted it goes on, unless it is to begin `anew`.
         """
-        with self.ledger() as ledger, self.lock(_BULK, "reindex"):
+        with self.ledger() as ledger, self.lock(BULK, "reindex"):
             with self.lock("index", "reindex"), self.index() as index:
                 done = 0 if anew else _begun(ledger, index)
                 if not done:
@@ -347,49 +347,59 @@ class Archive:
         with self.ledger() as ledger, self.index() as index:
             tidy_up(ledger, index, lambda: self.lock("index", "tidying up the index"), self.stop)
 
-    # search and show
+    # search
 
     def search(self, text: str, *, order: Order = "newest", offset: int = 0, limit: int = 20) -> Results:
         """The page of hits for a query; QueryError when it is wrong."""
-        from archiver.search.places import LedgerPlaces
+        from archiver.archive.find import search
 
-        with self._asking(text) as (tree, ledger, index):
-            pending = max(ledger.last_change() - _indexed(ledger, index), 0)
-            hits = index.search(tree, LedgerPlaces(ledger), order, offset, limit)
-            rows = tuple(Row(short_id(ledger, h.key), h, _spots(ledger, h.key)) for h in hits.hits)
-            busy = holder(self.root, _BULK) if pending else None
-            return Results(hits.total, rows, tree, pending, _since(index), busy)
+        return search(self, text, order, offset, limit)
 
-    def count(self, text: str) -> int:
+    def count(self, text: str) -> Counted:
         """How many messages a query finds, counted."""
-        from archiver.search.places import LedgerPlaces
+        from archiver.archive.find import count
 
-        with self._asking(text) as (tree, ledger, index):
-            return index.matches(tree, LedgerPlaces(ledger))
+        return count(self, text)
 
     def search_keys(self, text: str) -> list[bytes]:
         """The keys of every message a query finds, oldest first."""
-        from archiver.search.places import LedgerPlaces
+        from archiver.archive.find import search_keys
 
-        with self._asking(text) as (tree, ledger, index):
-            hits = index.search(tree, LedgerPlaces(ledger), "oldest", 0, sys.maxsize).hits
-            return [hit.key for hit in hits]
+        return search_keys(self, text)
 
-    @contextmanager
-    def _asking(self, text: str) -> Iterator[tuple[Node, Ledger, Index]]:
-        """A query, its words as those of the index were analysed, and whom to ask."""
-        from archiver.search.query import parse
+    # tag
 
-        now, wanted = datetime.now(), self.config.index.stemming
-        tree = parse(text, now=now, stemming=wanted)
-        with self.ledger() as ledger, self.index() as index:
-            state = index.state()
-            if state and state.stemming != wanted:
-                self.say(
-                    f"the index was built with stemming: {state.stemming}; archiver sync makes it {wanted}"
-                )
-                tree = parse(text, now=now, stemming=state.stemming)
-            yield tree, ledger, index
+    def tag(self, query: str, change: Change, *, dry_run: bool = False) -> Tagged:
+        """Change the tags of every message a query finds, all or none."""
+        from archiver.archive.tags import tag
+
+        return tag(self, query, change, dry_run=dry_run)
+
+    def tag_counts(self) -> dict[str, int]:
+        """Every tag, and how many messages have it."""
+        from archiver.archive.tags import counts
+
+        return counts(self)
+
+    def tags_of(self, key: bytes) -> tuple[str, ...]:
+        """The tags of one message, as far as they can be read."""
+        from archiver.archive.find import shown_tags
+
+        return shown_tags(self, [key]).get(key, ())
+
+    def export_tags(self) -> Iterator[str]:
+        """All tags, as lines of text."""
+        from archiver.archive.tags import dump
+
+        return dump(self)
+
+    def import_tags(self, lines: Iterable[str], source: str, *, dry_run: bool = False) -> Imported:
+        """Change tags as lines of `export_tags` say, all or none; `source` is what errors name."""
+        from archiver.archive.tags import load
+
+        return load(self, lines, source, dry_run=dry_run)
+
+    # show
 
     def resolve(self, text: str) -> bytes:
         """The key that an id, the first digits of a key, stands for; NotFoundError when it is not one."""
@@ -404,8 +414,10 @@ class Archive:
             return Reader(ledger).wire(key)
 
     def spots(self, key: bytes) -> list[Spot]:
+        from archiver.archive.find import spots
+
         with self.ledger() as ledger:
-            return [*_spots(ledger, key)]
+            return [*spots(ledger, key)]
 
     def paths(self, keys: Sequence[bytes]) -> Iterator[str]:
         """The file of each message, one where it has several."""
@@ -523,15 +535,11 @@ class Archive:
 
     def status(self) -> StatusReport:
         """Counts, last and next runs."""
+        from archiver.archive.find import indexed
         from archiver.archive.status import status
 
         with self.ledger() as ledger, self.index() as index:
-            return status(self.config, ledger, _indexed(ledger, index))
-
-
-def _spots(ledger: Ledger, key: bytes) -> tuple[Spot, ...]:
-    """A message's places, those on the server first, by name: which was pulled first is chance."""
-    return tuple(sorted(ledger.spots(key), key=lambda spot: (spot.gone, spot.account, spot.folder, spot.id)))
+            return status(self.config, ledger, indexed(ledger, index))
 
 
 def _gather(name: str, future: Future[AccountReport], report: SyncReport) -> BaseException | None:
@@ -544,23 +552,6 @@ def _gather(name: str, future: Future[AccountReport], report: SyncReport) -> Bas
     else:
         return error
     return None
-
-
-def _indexed(ledger: Ledger, index: Index) -> int:
-    """About how many changes of this ledger the index holds; 0 when it is damaged or another's."""
-    try:
-        state = index.state()
-    except ArchiverError:
-        return 0
-    if state is None or state.ledger != ledger.id:
-        return 0
-    return state.change + min(state.bulk.done, state.bulk.upto - state.change) if state.bulk else state.change
-
-
-def _since(index: Index) -> int | None:
-    """What was received since then is indexed, when more than that is on its way."""
-    state = index.state()
-    return state.bulk.received if state and state.bulk and state.bulk.done else None
 
 
 def _begun(ledger: Ledger, index: Index) -> int:

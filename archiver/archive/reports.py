@@ -37,26 +37,55 @@ class SyncReport(msgspec.Struct, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A hit with its short id and the places where the message is or was."""
+    """A hit with its short id, the places where the message is or was, and its tags."""
 
     id: str
     hit: Hit
     spots: tuple[Spot, ...]
+    tags: tuple[str, ...] = ()
+
+
+class Behind(msgspec.Struct, frozen=True):
+    """What a search cannot find yet: about how many messages are `pending`, not indexed.
+
+    `since`: those were received before that (Unix seconds), when that is known; `busy`: who indexes them now.
+    """
+
+    pending: int = 0
+    since: int | None = None
+    busy: str | None = None
 
 
 class Results(msgspec.Struct, frozen=True):
-    """A page of hits, how many there are, the tree that was asked.
-
-    `pending`: about how many messages are not indexed yet; `since`: those that are not were received before
-    that (Unix seconds), when that is known; `busy`: who indexes them now.
-    """
+    """A page of hits, how many there are, the tree that was asked."""
 
     total: Total
     rows: tuple[Row, ...]
     tree: Node
-    pending: int
-    since: int | None = None
-    busy: str | None = None
+    behind: Behind
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """How many messages a query finds."""
+
+    count: int
+    behind: Behind
+
+
+class Tagged(msgspec.Struct, frozen=True):
+    """What tagging did: how many messages a query found, and how many of them have other tags now."""
+
+    matched: int
+    changed: int
+    behind: Behind
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """What reading tags did: messages named, those with other tags now, those the archive does not have."""
+
+    messages: int
+    changed: int
+    unknown: int
 
 
 class FolderStatus(msgspec.Struct, frozen=True):

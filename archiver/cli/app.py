@@ -25,6 +25,8 @@ VERBS = {
     "check": "Validate the configuration; with --connect, log in everywhere",
     "sync": "Pull new mail, then index it",
     "search": "Find messages",
+    "count": "Count the messages a query finds",
+    "tag": "Give messages tags of your own, or take them away",
     "show": "Show a message",
     "attachments": "List or save a message's attachments",
     "resend": "Send messages again over SMTP",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archiver.cli.app import Session, as_text, say
+from archiver.cli.behind import behind_facts, say_behind
 from archiver.cli.text import count, moment, one_line, pad, printable
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ def _also(field: Field) -> list[str]:
     metavar="N",
     help="How many to leave out first.",
 )
-@click.option("--count", "counting", is_flag=True, help="Print only how many messages there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the hits for programs.")
 @click.option(
     "--format",
@@ -93,7 +93,6 @@ def command(
     sort: Order,
     limit: int,
     offset: int,
-    counting: bool,
     as_json: bool,
     shape: str,
 ) -> None:
@@ -103,14 +102,8 @@ def command(
     begins with a minus goes after a double dash: archiver search -- -is:read
     """
     archive = session.archive()
-    if counting:
-        print(archive.count(" ".join(query)))
-        return
     results = archive.search(" ".join(query), order=sort, offset=offset, limit=limit)
-    if results.pending:
-        before = f", received before {moment(results.since)}" if results.since else ""
-        who = f"{results.busy} is at it" if results.busy else "archiver sync or reindex does it"
-        say(f"{count(results.pending, 'message')} not indexed yet{before}: {who}")
+    say_behind(results.behind)
     if as_json:
         from archiver.cli.output import print_json
 
@@ -130,6 +123,7 @@ def _facts(results: Results, offset: int) -> dict[str, Any]:
         "total": results.total.count,
         "exact": results.total.exact,
         "offset": offset,
+        **behind_facts(results.behind),
         "hits": [
             {
                 "id": row.id,
@@ -139,6 +133,7 @@ def _facts(results: Results, offset: int) -> dict[str, Any]:
                 "from": row.hit.sender,
                 "subject": row.hit.subject,
                 "attachment": row.hit.has_attachment,
+                "tags": row.tags,
                 "places": [_place(spot) for spot in row.spots],
             }
             for row in results.rows
@@ -170,9 +165,9 @@ def _paths(archive: Archive, results: Results) -> None:
 
 
 def _where(row: Row) -> str:
-    """The folders of a message, each once; those it is gone from marked."""
+    """The folders of a message, each once, those it is gone from marked; then its tags."""
     names = {f"{s.account}/{s.folder}{' (gone)' if s.gone else ''}": None for s in row.spots}
-    return ", ".join(names)
+    return " ".join((", ".join(names), *(f"+{name}" for name in row.tags)))
 
 
 def _range(results: Results, offset: int) -> str:

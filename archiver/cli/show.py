@@ -46,7 +46,7 @@ def command(session: Session, id: str, raw: bool, html: bool, headers: bool) -> 
         for name, value in message.headers:
             print(f"{printable(name)}: {printable(value)}")
     else:
-        _show(message, archive.spots(key), key)
+        _show(message, archive.spots(key), archive.tags_of(key), key)
 
 
 def _write(data: bytes) -> None:
@@ -58,7 +58,7 @@ def _write(data: bytes) -> None:
         write_bytes(data)
 
 
-def _show(message: Message, spots: list[Spot], key: bytes) -> None:
+def _show(message: Message, spots: list[Spot], tags: tuple[str, ...], key: bytes) -> None:
     for name, value in (
         ("From", _addresses(message.from_)),
         ("To", _addresses(message.to)),
@@ -73,6 +73,8 @@ def _show(message: Message, spots: list[Spot], key: bytes) -> None:
         flags = f" [{spot.flags}]" if spot.flags else ""
         labels = f", labels: {', '.join(spot.label_names)}" if spot.label_names else ""
         _field("Where", f"{spot.account}/{spot.folder}{flags}{labels}{gone}")
+    if tags:
+        _field("Tags", ", ".join(tags))
     for a in message.attachments:
         _field("Attached", f"{a.filename or '(no name)'} ({a.content_type}, {size(a.size)})")
     _field("Key", key.hex())

@@ -78,6 +78,7 @@ FIELDS: tuple[Field, ...] = (
     Field("account", "place", "name", "the account it is in", "account:work"),
     Field("folder", "place", "name", "the folder it is in, or one above it", "folder:Lists", ("in",)),
     Field("label", "place", "name", "a label it has there (Gmail), or one above it", "label:invoices"),
+    Field("tag", "place", "name", "a tag you gave it, or one above it", "tag:project/*"),
     Field(
         "is",
         "place",

@@ -6,7 +6,7 @@ changes; where the message is and its flags are asked from the ledger at query t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -196,6 +196,9 @@ class Index(Protocol):
 
     def matches(self, tree: Node, places: Places) -> int:
         """How many documents there are for a query, counted."""
+
+    def found(self, tree: Node, places: Places) -> Iterator[bytes]:
+        """The keys of all documents for a query, in no order."""
 
     def count(self) -> int:
         """How many documents there are."""

@@ -1,13 +1,15 @@
 """Facts of places, from the ledger: a tree of predicates as a condition on its table `place`.
 
-One row is one place, so that predicates joined by AND hold for one and the same. Uses the columns folder,
-flags, labels and gone, the table `folder`, and the functions `glob_folder(pattern, text)` and
-`has_label(pattern, labels)`. Values travel as parameters only.
+One row is one place, so that predicates joined by AND hold for one and the same; a tag, which is the
+message's, holds for all of its places. Uses the columns document, folder, flags, labels and gone, the tables
+`folder` and `document`, and the functions `glob_folder(pattern, text)` and `has_label(pattern, labels)`.
+Values travel as parameters only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,12 @@ _IS = {
 }
 
 
+Tagged = Callable[[str], Sequence[bytes]]
+"""The keys of the messages with a tag that fits a glob."""
+
+_KEY_SIZE = 32
+
+
 class LedgerPlaces:
     """`index.Places` of an open ledger."""
 
@@ -37,21 +45,30 @@ class LedgerPlaces:
         return self._ledger.id
 
     def documents(self, tree: Node) -> AbstractSet[int]:
-        return self._ledger.documents(*compile(tree))
+        return self._ledger.documents(*compile(tree, self._tagged))
+
+    def _tagged(self, pattern: str) -> Sequence[bytes]:
+        from archiver.store.layout import user_path
+        from archiver.store.tags import Tags
+
+        if not os.path.exists(user_path(self._ledger.root)):
+            return ()
+        with Tags(self._ledger.root) as tags:
+            return tags.keys(pattern)
 
     def numbers(self, keys: Sequence[bytes]) -> Sequence[int]:
         return self._ledger.numbers(keys)
 
 
-def compile(node: Node) -> tuple[str, tuple[object, ...]]:
+def compile(node: Node, tagged: Tagged) -> tuple[str, tuple[object, ...]]:
     """(where, parameters) of a SamePlace or of the tree inside one."""
     match node:
         case SamePlace(tree):
-            return compile(tree)
+            return compile(tree, tagged)
         case And(parts):
-            return _joined(" AND ", parts)
+            return _joined(" AND ", [compile(part, tagged) for part in parts])
         case Or(parts):
-            return _joined(" OR ", parts)
+            return _joined(" OR ", [compile(part, tagged) for part in parts])
         case Place("is", value):
             return _IS[value], ()
         case Place("account", value):
@@ -61,6 +78,8 @@ def compile(node: Node) -> tuple[str, tuple[object, ...]]:
             return _in_folders("glob_folder(?, name) OR glob_folder(?, name)"), (pattern, f"{pattern}/*")
         case Place("label", value):
             return "has_label(?, labels)", (value.rstrip("/"),)
+        case Place("tag", value):
+            return _among(tagged(value.rstrip("/")))
     raise TypeError(f"not a predicate on places: {type(node).__name__}")
 
 
@@ -69,7 +88,17 @@ def _in_folders(where: str) -> str:
     return f"folder IN (SELECT id FROM folder WHERE {where})"
 
 
-def _joined(word: str, parts: tuple[Node, ...]) -> tuple[str, tuple[object, ...]]:
-    compiled = [compile(part) for part in parts]
+def _among(keys: Sequence[bytes]) -> tuple[str, tuple[object, ...]]:
+    """The documents of these keys, which go as one value: there is a limit to how many there may be."""
+    if not keys:
+        return "FALSE", ()
+    return (
+        "document IN (WITH RECURSIVE step (at) AS (SELECT 1 UNION ALL"
+        f" SELECT at + {_KEY_SIZE} FROM step WHERE at + {_KEY_SIZE} < ?)"
+        f" SELECT d.id FROM step CROSS JOIN document d ON d.key = substr(?, at, {_KEY_SIZE}))"
+    ), (len(keys) * _KEY_SIZE, b"".join(keys))
+
+
+def _joined(word: str, compiled: Sequence[tuple[str, tuple[object, ...]]]) -> tuple[str, tuple[object, ...]]:
     where = word.join(text for text, _ in compiled)
     return f"({where})", tuple(parameter for _, parameters in compiled for parameter in parameters)

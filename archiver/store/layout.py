@@ -63,6 +63,10 @@ def index_path(root: str) -> str:
     return os.path.join(root, "index")
 
 
+def user_path(root: str) -> str:
+    return os.path.join(root, "user.sqlite3")
+
+
 def lock_path(root: str, name: str) -> str:
     return os.path.join(root, "locks", name + ".lock")
 

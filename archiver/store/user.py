@@ -1,4 +1,4 @@
-"""What cannot be had again from mail or server: the outbox, what was sent to whom and what became of it.
+"""What cannot be had again from mail or server: tags, the outbox, what was sent and what became of it.
 
 One SQLite file, in WAL mode with synchronous=FULL: what a method has done is on the disk when it returns.
 It is migrated from version to version and never rebuilt; one that cannot be read is left as it is.
@@ -15,12 +15,12 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
 from archiver.errors import DamagedError, DiskFullError, LockedError, NotFoundError, StoreError
-from archiver.store.layout import make_directory
+from archiver.store.layout import make_directory, user_path
 from archiver.store.locks import lock
 
 if TYPE_CHECKING:
@@ -57,6 +57,14 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (message, position)
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX recipient_open ON recipient (status) WHERE status NOT IN ('sent', 'failed')",
+    ),
+    (
+        """CREATE TABLE tag (
+            name TEXT NOT NULL,     -- as `store.tags.tag_name` gives it
+            key BLOB NOT NULL,      -- SHA-256 of the message's wire bytes
+            PRIMARY KEY (name, key)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX tag_key ON tag (key)",
     ),
 )
 
@@ -100,7 +108,7 @@ class User:
     def __init__(self, root: str) -> None:
         """Open, or create, `<root>/user.sqlite3`. DamagedError when it is none, or of a later version."""
         self.root = root
-        self.path = os.path.join(root, "user.sqlite3")
+        self.path = user_path(root)
         with self._translate():
             make_directory(root)
             # SQLite gives its side files the mode of this one.
@@ -115,7 +123,7 @@ class User:
             self._db.close()
             raise
 
-    def __enter__(self) -> User:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

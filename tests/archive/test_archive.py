@@ -105,7 +105,7 @@ def archive(tree: Tree, said: list[str]) -> Archive:
 
 def test_search_knows_places_ids_and_what_is_not_indexed_yet(archive: Archive, tree: Tree) -> None:
     results = archive.search("subject:number folder:lists")
-    assert (results.total, results.pending) == (Total(2, exact=True), 0)
+    assert (results.total, results.behind.pending) == (Total(2, exact=True), 0)
     assert {row.hit.key for row in results.rows} == {key_of(message(5)), key_of(message(6))}
     by_key = {row.hit.key: row for row in results.rows}
     assert [spot.folder for spot in by_key[key_of(message(5))].spots] == ["INBOX", "Lists/a"]
@@ -113,7 +113,7 @@ def test_search_knows_places_ids_and_what_is_not_indexed_yet(archive: Archive, t
         assert archive.resolve(row.id) == row.hit.key
         assert archive.wire(row.hit.key) in (message(5), message(6))
     tree.file(tree.folder(), [message(7)], first=7)
-    assert archive.search("word7").pending == 1
+    assert archive.search("word7").behind.pending == 1
     assert archive.search_keys("word1 OR word2") == [key_of(message(n)) for n in (1, 2)]
     with pytest.raises(QueryError):
         archive.search("form:x")
@@ -135,12 +135,12 @@ def test_an_index_stemmed_in_another_way_answers_as_it_was_built(
     config = replace(archive.config, index=IndexSettings(stemming="english"))
     changed = Archive(config, say=said.append)
     results = changed.search("subject:numbers")
-    assert (results.total.count, results.pending) == (0, 0)
+    assert (results.total.count, results.behind.pending) == (0, 0)
     assert said == ["the index was built with stemming: off; archiver sync makes it english"]
     changed.reindex()
     for each in (changed, archive):
         assert each.search("subject:numbers").total.count == 6
-    assert changed.count("subject:numbers") == len(changed.search_keys("subject:numbers")) == 6
+    assert changed.count("subject:numbers").count == len(changed.search_keys("subject:numbers")) == 6
     assert said[1:] == ["the index was built with stemming: english; archiver sync makes it off"]
 
 
@@ -370,7 +370,7 @@ def test_reindexing_counts_and_can_be_stopped_and_continued(tree: Tree) -> None:
     assert told == [(6, 6)]
     archive.stop = lambda: False
     assert archive.reindex().added == 6
-    assert archive.search("word6").pending == 0
+    assert archive.search("word6").behind.pending == 0
 
 
 class TestReindexing:
@@ -406,15 +406,15 @@ class TestReindexing:
 
     def test_meanwhile_a_search_says_what_it_knows(self, archive: Archive, interrupted: int) -> None:
         results = archive.search("account:work")
-        assert (len(results.rows), results.pending) == (interrupted, 6 - interrupted)
-        assert results.since == min(spot.received for row in results.rows for spot in row.spots)
-        assert results.busy is None
+        assert (len(results.rows), results.behind.pending) == (interrupted, 6 - interrupted)
+        assert results.behind.since == min(spot.received for row in results.rows for spot in row.spots)
+        assert results.behind.busy is None
         with lock(archive.root, "bulk", "reindex"):
-            assert archive.search("account:work").busy == f"PID {os.getpid()}, reindex"
+            assert archive.search("account:work").behind.busy == f"PID {os.getpid()}, reindex"
             assert archive.status().pending == 6 - interrupted
         archive.reindex()
         results = archive.search("account:work")
-        assert (results.pending, results.since, results.busy) == (0, None, None)
+        assert (results.behind.pending, results.behind.since, results.behind.busy) == (0, None, None)
 
     def test_a_sync_goes_on_with_it(self, archive: Archive, interrupted: int) -> None:
         with archive.ledger() as ledger:

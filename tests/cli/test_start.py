@@ -20,8 +20,8 @@ sys.exit(code)
 
 PACKAGES = {"archiver", "click", "msgspec", "yaml", "typing_extensions"}
 MODULES = {
-    "archive": {"ids", "reports"},
-    "cli": {"app", "search", "text"},
+    "archive": {"find", "ids", "reports"},
+    "cli": {"app", "behind", "search", "text"},
     "config": {"load", "structs"},
     "errors": set(),
     "search": {
@@ -39,7 +39,7 @@ MODULES = {
     "store": {"layout", "ledger", "locks", "maildir", "records"},
 }
 ENGINE = {
-    "engine", "evaluate", "lists", "numbers", "pages", "postings", "record", "segment", "totals",
+    "engine", "evaluate", "lists", "numbers", "pages", "parts", "postings", "record", "segment", "totals",
 }  # fmt: skip
 # Modules of Python that cost milliseconds and that nothing here needs.
 HEAVY = {

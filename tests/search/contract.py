@@ -217,6 +217,7 @@ class IndexContract:
         assert [hit.key for hit in hits.hits] == [document.key for document in expected]
         assert hits.total == Total(len(expected), exact=True)
         assert filled.matches(tree, places) == len(expected)
+        assert sorted(filled.found(tree, places)) == sorted(document.key for document in expected)
 
     @given(text=queries(), offset=st.integers(0, 30), limit=st.integers(0, 30))
     def test_pages_and_orders(self, filled: Index, text: str, offset: int, limit: int) -> None:

@@ -13,6 +13,7 @@ from archiver.search.query import PLACES_LIMIT, parse
 from archiver.search.tree import SamePlace, Word
 from archiver.store.ledger import glob_folder, has_label
 
+TAGGED = {"todo": [1, 5], "Project/x": [2]}
 ROWS = [
     ("work", "INBOX", "", 0, None),
     ("work", "Lists", "S", 0, ""),
@@ -23,16 +24,28 @@ ROWS = [
 ]
 
 
+def key(number: int) -> bytes:
+    return bytes([number]) * 32
+
+
+def tagged(pattern: str) -> list[bytes]:
+    return [key(number) for number in TAGGED.get(pattern, ())]
+
+
 @pytest.fixture
 def rows() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:")
     connection.create_function("glob_folder", 2, glob_folder, deterministic=True)
     connection.create_function("has_label", 2, has_label, deterministic=True)
     connection.execute("CREATE TABLE folder (id INTEGER PRIMARY KEY, account, name)")
-    connection.execute("CREATE TABLE place (id INTEGER PRIMARY KEY, folder, flags, gone, labels)")
+    connection.execute("CREATE TABLE place (id INTEGER PRIMARY KEY, document, folder, flags, gone, labels)")
+    connection.execute("CREATE TABLE document (id INTEGER PRIMARY KEY, key)")
     for number, (account, folder, *facts) in enumerate(ROWS):
+        connection.execute("INSERT INTO document VALUES (?, ?)", (number, key(number)))
         connection.execute("INSERT INTO folder VALUES (?, ?, ?)", (10 + number, account, folder))
-        connection.execute("INSERT INTO place VALUES (?, ?, ?, ?, ?)", (1 + number, 10 + number, *facts))
+        connection.execute(
+            "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?)", (1 + number, number, 10 + number, *facts)
+        )
     yield connection
     connection.close()
 
@@ -68,6 +81,11 @@ def rows() -> Iterator[sqlite3.Connection]:
         ("label:(work OR büro)", [3, 4, 5]),
         ("account:work is:unread", [0]),
         ("account:work (is:unread OR is:flagged)", [0, 2]),
+        ("tag:todo", [1, 5]),
+        ("tag:todo/", [1, 5]),
+        ("tag:none", []),
+        ("tag:todo is:gone", [5]),
+        ("tag:(todo OR Project/x) account:work", [1, 2]),
         ("is:gone OR folder:inbox account:work", [0, 5]),
         ('folder:"x\' OR 1=1 --"', []),
     ],
@@ -75,7 +93,7 @@ def rows() -> Iterator[sqlite3.Connection]:
 def test_rows(rows: sqlite3.Connection, query: str, expected: list[int]) -> None:
     tree = parse(query, now=datetime(2026, 1, 1))
     assert isinstance(tree, SamePlace)
-    where, parameters = places.compile(tree)
+    where, parameters = places.compile(tree, tagged)
     found = rows.execute(f"SELECT id FROM place WHERE {where} ORDER BY id", parameters)
     assert [number - 1 for (number,) in found] == expected
 
@@ -83,10 +101,10 @@ def test_rows(rows: sqlite3.Connection, query: str, expected: list[int]) -> None
 @pytest.mark.parametrize("operator", [" AND ", " OR "])
 def test_as_many_as_may_be_asked(rows: sqlite3.Connection, operator: str) -> None:
     tree = parse("(" * 40 + operator.join(["in:inbox"] * PLACES_LIMIT) + ")" * 40, now=datetime(2026, 1, 1))
-    where, parameters = places.compile(tree)
+    where, parameters = places.compile(tree, tagged)
     assert rows.execute(f"SELECT id FROM place WHERE {where}", parameters).fetchall() == [(1,)]
 
 
 def test_only_places() -> None:
     with pytest.raises(TypeError):
-        places.compile(Word("", "a"))
+        places.compile(Word("", "a"), tagged)

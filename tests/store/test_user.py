@@ -263,22 +263,28 @@ def test_a_damaged_page_is_said(root: str) -> None:
 def test_an_older_version_is_migrated_and_keeps_its_rows(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with User(root) as user:
         (id,) = user.queue([SOMEBODY], 100)
-    later = (*module._MIGRATIONS, ("CREATE TABLE tag (name TEXT) STRICT", "INSERT INTO tag VALUES ('kept')"))
+    later = (
+        *module._MIGRATIONS,
+        ("CREATE TABLE later (name TEXT) STRICT", "INSERT INTO later VALUES ('kept')"),
+    )
     monkeypatch.setattr(module, "_MIGRATIONS", later)
     with User(root) as user:
-        assert user._rows("SELECT name FROM tag") == [("kept",)]
-        assert user._rows("PRAGMA user_version") == [(2,)]
+        assert user._rows("SELECT name FROM later") == [("kept",)]
+        assert user._rows("PRAGMA user_version") == [(len(later),)]
         assert statuses(user, id) == [(YOU, "queued"), (THEY, "queued")]
 
 
 def test_a_migration_is_all_or_nothing(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     User(root).close()
-    broken = (*module._MIGRATIONS, ("CREATE TABLE tag (name TEXT) STRICT", "CREATE TABLE tag (again TEXT)"))
+    broken = (
+        *module._MIGRATIONS,
+        ("CREATE TABLE later (name TEXT) STRICT", "CREATE TABLE later (again TEXT)"),
+    )
     with monkeypatch.context() as patch, pytest.raises(StoreError):
         patch.setattr(module, "_MIGRATIONS", broken)
         User(root)
     with User(root) as user:
-        assert user._rows("SELECT name FROM sqlite_master WHERE name = 'tag'") == []
+        assert user._rows("SELECT name FROM sqlite_master WHERE name = 'later'") == []
 
 
 def test_a_full_disk_is_said_and_nothing_is_half_done(root: str) -> None:

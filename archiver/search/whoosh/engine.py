@@ -6,7 +6,7 @@ answer. What writes imports Whoosh and is imported when it is first needed (star
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 
@@ -20,7 +20,7 @@ from archiver.search.whoosh.numbers import lacking, note
 from archiver.search.whoosh.pages import by_date
 from archiver.search.whoosh.record import REBUILD, Record
 from archiver.search.whoosh.segment import Segment
-from archiver.search.whoosh.totals import count, total
+from archiver.search.whoosh.totals import count, every, total
 
 
 class Snapshot:
@@ -81,6 +81,11 @@ class WhooshIndex:
 
     def matches(self, tree: Node, places: Places) -> int:
         return sum(count(reading, tree, reading.everything) for reading in self._readings(places))
+
+    def found(self, tree: Node, places: Places) -> Iterator[bytes]:
+        for reading in self._readings(places):
+            for some in every(reading, tree, reading.everything):
+                yield from map(reading.segment.key, some)
 
     def verify(self) -> None:
         while snapshot := self._current():

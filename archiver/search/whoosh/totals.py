@@ -6,7 +6,8 @@ counting on from the newest page alone would be far off.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 from archiver.search.index import Total
@@ -46,8 +47,14 @@ def total(tree: Node, found: int, scans: Sequence[Scan]) -> Total:
 
 def count(reading: Reading, tree: Node, left: range) -> int:
     """For how many documents of a range the tree holds."""
+    return sum(map(len, every(reading, tree, left)))
+
+
+def every(reading: Reading, tree: Node, left: range) -> Iterator[AbstractSet[int]]:
+    """The documents of a range for which the tree holds, some at a time."""
     left = _where(reading, tree, left)
-    return sum(len(reading.live(tree, left[at : at + _COUNTED])) for at in range(0, len(left), _COUNTED))
+    for at in range(0, len(left), _COUNTED):
+        yield reading.live(tree, left[at : at + _COUNTED])
 
 
 def _where(reading: Reading, tree: Node, left: range) -> range:

@@ -1,0 +1,119 @@
+"""Asking the index: a query's tree, whom to ask, and what of the mail the index does not hold yet."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.archive import BULK
+from archiver.archive.ids import short_id
+from archiver.archive.reports import Behind, Counted, Results, Row
+from archiver.errors import ArchiverError
+from archiver.search.places import LedgerPlaces
+from archiver.search.query import parse
+from archiver.store.layout import user_path
+from archiver.store.locks import holder
+
+if TYPE_CHECKING:
+    from archiver.archive import Archive
+    from archiver.search.index import Index, Order
+    from archiver.search.tree import Node
+    from archiver.store.ledger import Ledger
+    from archiver.store.records import Spot
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A query as a tree, whom to ask, and what the index does not hold."""
+
+    tree: Node
+    ledger: Ledger
+    index: Index
+    places: LedgerPlaces
+    behind: Behind
+
+
+@contextmanager
+def asking(archive: Archive, text: str) -> Iterator[Asked]:
+    """A query, its words as those of the index were analysed; QueryError when it is wrong."""
+    now, wanted = datetime.now(), archive.config.index.stemming
+    tree = parse(text, now=now, stemming=wanted)
+    with archive.ledger() as ledger, archive.index() as index:
+        state = index.state()
+        if state and state.stemming != wanted:
+            archive.say(
+                f"the index was built with stemming: {state.stemming}; archiver sync makes it {wanted}"
+            )
+            tree = parse(text, now=now, stemming=state.stemming)
+        yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index))
+
+
+def search(archive: Archive, text: str, order: Order, offset: int, limit: int) -> Results:
+    """The page of hits for a query."""
+    with asking(archive, text) as asked:
+        hits = asked.index.search(asked.tree, asked.places, order, offset, limit)
+        tags = shown_tags(archive, [hit.key for hit in hits.hits])
+        rows = tuple(
+            Row(short_id(asked.ledger, hit.key), hit, spots(asked.ledger, hit.key), tags.get(hit.key, ()))
+            for hit in hits.hits
+        )
+        return Results(hits.total, rows, asked.tree, asked.behind)
+
+
+def shown_tags(archive: Archive, keys: list[bytes]) -> dict[bytes, tuple[str, ...]]:
+    """The tags of messages; where they cannot be read the mail is shown all the same, and why is said."""
+    if not os.path.exists(user_path(archive.root)):
+        return {}
+    from archiver.archive.tags import tags_of
+
+    try:
+        return tags_of(archive, keys)
+    except ArchiverError as exc:
+        archive.say(f"no tags are shown: {exc}")
+        return {}
+
+
+def count(archive: Archive, text: str) -> Counted:
+    """How many messages a query finds, counted."""
+    with asking(archive, text) as asked:
+        return Counted(asked.index.matches(asked.tree, asked.places), asked.behind)
+
+
+def search_keys(archive: Archive, text: str) -> list[bytes]:
+    """The keys of every message a query finds, oldest first."""
+    with asking(archive, text) as asked:
+        hits = asked.index.search(asked.tree, asked.places, "oldest", 0, sys.maxsize).hits
+        return [hit.key for hit in hits]
+
+
+def spots(ledger: Ledger, key: bytes) -> tuple[Spot, ...]:
+    """A message's places, those on the server first, by name: which was pulled first is chance."""
+    return tuple(sorted(ledger.spots(key), key=lambda spot: (spot.gone, spot.account, spot.folder, spot.id)))
+
+
+def behind(ledger: Ledger, index: Index) -> Behind:
+    """What of this ledger's mail the index does not hold yet, and who is at it."""
+    pending = max(ledger.last_change() - indexed(ledger, index), 0)
+    return Behind(pending, _since(index), holder(ledger.root, BULK) if pending else None)
+
+
+def indexed(ledger: Ledger, index: Index) -> int:
+    """About how many changes of this ledger the index holds; 0 when it is damaged or another's."""
+    try:
+        state = index.state()
+    except ArchiverError:
+        return 0
+    if state is None or state.ledger != ledger.id:
+        return 0
+    return state.change + min(state.bulk.done, state.bulk.upto - state.change) if state.bulk else state.change
+
+
+def _since(index: Index) -> int | None:
+    """What was received since then is indexed, when more than that is on its way."""
+    state = index.state()
+    return state.bulk.received if state and state.bulk and state.bulk.done else None
