@@ -493,8 +493,9 @@ class Archive:
         from archiver.credentials import secret
         from archiver.smtp import connect
 
-        password = secret(server.password, f"smtp.{name}.password") if server.password else None
-        with connect(server, password) as session:
+        source, key = server.secret, "token" if server.token else "password"
+        fetch = (lambda: secret(source, f"smtp.{name}.{key}")) if source else None
+        with connect(server, fetch) as session:
             yield session
 
     def outbox(self, *, open_only: bool = False) -> list[OutboxMessage]:

@@ -102,7 +102,8 @@ def warnings(config: Config, path: Path) -> list[str]:
         return []
     sources = [(f"accounts.{name}.imap.password", a.imap.password) for name, a in config.accounts.items()]
     sources += [(f"accounts.{name}.imap.token", a.imap.token) for name, a in config.accounts.items()]
-    sources += [(f"smtp.{name}.password", s.password) for name, s in config.smtp.items()]
+    for key in _SECRETS:
+        sources += [(f"smtp.{name}.{key}", getattr(s, key)) for name, s in config.smtp.items()]
     return [
         f"{path}: {key} is written out and others can read the file: chmod 600 it, or use env, file, command"
         for key, source in sources

@@ -26,7 +26,10 @@ _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("", Config),
     ("accounts.NAME", Account),
     ("accounts.NAME.imap", ImapServer),
-    ("accounts.NAME.imap.password, accounts.NAME.imap.token, smtp.NAME.password", SecretSource),
+    (
+        "accounts.NAME.imap.password, accounts.NAME.imap.token, smtp.NAME.password, smtp.NAME.token",
+        SecretSource,
+    ),
     ("accounts.NAME.folders", Folders),
     ("accounts.NAME.schedule", Schedule),
     ("smtp.NAME", SmtpServer),

@@ -195,17 +195,45 @@ class SmtpServer(Server, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(pattern=r"\A[^\x00\r\n]+@[^\x00\r\n]+\Z", description="the address that resends")
     ] = field(name="from")
     user: User | None = None
-    password: SecretSource | None = None
+    password: Annotated[
+        SecretSource | None, Meta(description="where the password comes from; with `user` this or `token`")
+    ] = None
+    token: Annotated[
+        SecretSource | None,
+        Meta(
+            description="where an OAuth access token comes from; asked again when one is refused, so best a "
+            "command that gets a new one"
+        ),
+    ] = None
     port: Port = 0
+    messages_per_minute: Annotated[
+        int, Meta(ge=0, le=100_000, description="send no more than these in a minute; 0: no limit")
+    ] = 0
+    recipients_per_message: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="name no more recipients at once; the others get the message in a transaction of "
+            "their own",
+        ),
+    ] = 100
 
     def __post_init__(self) -> None:
         if not self.port:
             force_setattr(self, "port", {"tls": 465, "starttls": 587, "none": 25}[self.security])
 
+    @property
+    def secret(self) -> SecretSource | None:
+        """The password or the token, whichever there is."""
+        return self.token or self.password
+
     def problems(self) -> Iterator[tuple[str, str]]:
         yield from super().problems()
-        if (self.user is None) != (self.password is None):
-            yield "user", "expected user and password together, or neither"
+        if self.password and self.token:
+            yield "token", "expected either password or token, not both"
+        if (self.user is None) != (self.secret is None):
+            yield "user", "expected user and password (or token) together, or neither"
 
 
 class Folders(Struct, frozen=True, forbid_unknown_fields=True):

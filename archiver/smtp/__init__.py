@@ -2,6 +2,6 @@
 
 from archiver.smtp.address import Mailbox, check_address, mailbox
 from archiver.smtp.connection import connect
-from archiver.smtp.session import Outcome, Session
+from archiver.smtp.session import Dsn, Outcome, Session, check_bytes
 
-__all__ = ["Mailbox", "Outcome", "Session", "check_address", "connect", "mailbox"]
+__all__ = ["Dsn", "Mailbox", "Outcome", "Session", "check_address", "check_bytes", "connect", "mailbox"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from archiver import trust
 from archiver.config import SmtpServer
@@ -19,20 +19,22 @@ _QUIT_SECONDS = 5
 
 
 @contextlib.contextmanager
-def connect(server: SmtpServer, password: str | None) -> Iterator[Session]:
+def connect(server: SmtpServer, secret: str | Callable[[], str] | None) -> Iterator[Session]:
     """A session that is encrypted as configured and logged in when the server has a `user`.
 
+    `secret` is the password or the token, or what fetches it, which is asked when the server is there.
     Raises ServerError kinds (ConnectError, TlsError, LoginError, UnavailableError, RefusedError,
     ProtocolError) before the body runs; what the body raises passes unchanged. Ends with QUIT, whose answer
     changes nothing; after an exception the line is cut instead, so that half a message is never completed.
     """
-    if server.user is not None and password is None:
+    if server.user is not None and secret is None:
         raise UsageError(f"{where(server)}: a password is needed to log in as {server.user}")
+    fetch = secret if callable(secret) else lambda: secret or ""
     wire, encrypted = _open(server)
     try:
         if server.user is not None:
             with translated(server):
-                log_in(wire, server, server.user, password or "", encrypted=encrypted)
+                log_in(wire, server, fetch, encrypted=encrypted)
         yield Session(wire, server)
         _quit(wire)
     finally:

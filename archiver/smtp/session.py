@@ -18,7 +18,7 @@ Status = Literal["sent", "deferred", "failed", "unknown"]
 MAX_LINE = 998  # RFC 5321, 4.5.3.1.6, without CRLF
 _CHUNK = 64 * 1024
 _FINAL_PATIENCE = 10
-_AS_FILE = "save it with `archiver show ID --raw` and attach it as a file to a message of your own"
+_AS_FILE = "--as file sends it whole, as a file in a message of yours"
 
 
 class Outcome(Struct, frozen=True):
@@ -52,6 +52,37 @@ def _no_step(name: str) -> None:
     pass
 
 
+class Dsn(Struct, frozen=True):
+    """What the recipients' servers are to report (RFC 3461).
+
+    `notify` is NEVER, or any of SUCCESS, FAILURE, DELAY; without it nothing is asked. The reports name
+    `envelope_id`, and quote the header alone.
+    """
+
+    notify: tuple[str, ...] = ()
+    envelope_id: str = ""
+
+    @property
+    def mail(self) -> tuple[str, ...]:
+        """The options for MAIL FROM."""
+        if not self.notify:
+            return ()
+        return ("RET=HDRS", *((f"ENVID={_xtext(self.envelope_id)}",) if self.envelope_id else ()))
+
+    @property
+    def rcpt(self) -> str:
+        """What follows the address in RCPT TO."""
+        return f" NOTIFY={','.join(self.notify)}" if self.notify else ""
+
+
+def _xtext(text: str) -> str:
+    """RFC 3461, 4."""
+    return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
+
+
+_NO_DSN = Dsn()
+
+
 class Session:
     """A connection that is ready to send. Made by `connect`, which also closes it."""
 
@@ -69,8 +100,10 @@ class Session:
         """What EHLO announced: keyword in lower case -> parameters."""
         return dict(self._wire.esmtp_features)
 
-    def check(self, envelope_from: str, recipients: Sequence[str], data: bytes) -> tuple[str, ...]:
-        """The options for MAIL FROM (RFC 1870, 6152, 6531); sends nothing.
+    def check(
+        self, envelope_from: str, recipients: Sequence[str], data: bytes, dsn: Dsn = _NO_DSN
+    ) -> tuple[str, ...]:
+        """The options for MAIL FROM (RFC 1870, 3461, 6152, 6531); sends nothing.
 
         UsageError for an address that is none; UnsendableError when this server must not get these bytes.
         """
@@ -78,7 +111,12 @@ class Session:
         for address in addresses:
             check_address(address)
         check_bytes(data)
-        return _mail_options(self._wire.esmtp_features, where(self.server), addresses, data)
+        features = self._wire.esmtp_features
+        if dsn.notify and "dsn" not in features:
+            raise UnsendableError(
+                f"{where(self.server)} takes no wishes about reports (no DSN)", hint="leave out --notify"
+            )
+        return (*_mail_options(features, where(self.server), addresses, data), *dsn.mail)
 
     def send(
         self,
@@ -86,6 +124,7 @@ class Session:
         recipients: Sequence[str],
         data: bytes,
         step: Callable[[str], None] = _no_step,
+        dsn: Dsn = _NO_DSN,
     ) -> tuple[Outcome, ...]:
         """One mail transaction (RFC 5321, 3.3); an outcome for every recipient, in order.
 
@@ -94,8 +133,9 @@ class Session:
         way. Raises as `check` does, before MAIL FROM; what the server or the line does is in the outcomes,
         never raised. `step` is called with a name between every two steps.
         """
-        options = self.check(envelope_from, recipients, data)
-        return _Transaction(self._wire, self.server, recipients, step).run(envelope_from, options, data)
+        options = self.check(envelope_from, recipients, data, dsn)
+        transaction = _Transaction(self._wire, self.server, recipients, step, dsn.rcpt)
+        return transaction.run(envelope_from, options, data)
 
 
 def check_bytes(data: bytes) -> None:
@@ -125,7 +165,7 @@ def _mail_options(
         if 0 < limit < len(data):
             raise UnsendableError(
                 f"the message has {len(data):,} octets; {server} takes {limit:,}",
-                hint="send it through a server that takes more",
+                hint="--via another server that takes more",
             )
         options.append(f"SIZE={len(data)}")
     foreign = [address for address in addresses if not address.isascii()]
@@ -150,13 +190,19 @@ class _Transaction:
     """MAIL, RCPT, DATA, the bytes, the dot; and what is known of each recipient at every moment."""
 
     def __init__(
-        self, wire: Wire, server: SmtpServer, recipients: Sequence[str], step: Callable[[str], None]
+        self,
+        wire: Wire,
+        server: SmtpServer,
+        recipients: Sequence[str],
+        step: Callable[[str], None],
+        wishes: str = "",
     ) -> None:
         self.wire = wire
         self.server = server
         self.open = list(dict.fromkeys(recipients))
         self.outcomes: dict[str, Outcome] = {}
         self.step = step
+        self.wishes = wishes
         self.dotted = False
 
     def run(self, envelope_from: str, options: tuple[str, ...], data: bytes) -> tuple[Outcome, ...]:
@@ -178,7 +224,7 @@ class _Transaction:
         for address in tuple(self.open):
             # After 421 the server is gone, and nobody is left open.
             if address in self.open:
-                self.agreed(self.command(f"RCPT TO:<{address}>"), [address])
+                self.agreed(self.command(f"RCPT TO:<{address}>{self.wishes}"), [address])
                 self.step("rcpt")
         if not self.open:
             self.reset()

@@ -302,7 +302,7 @@ class TestProblems:
             ),
             (
                 "archive: mail\nsmtp: {s: {host: h, from: a@example.org, user: u}}\n",
-                "2: smtp.s.user: expected user and password together, or neither",
+                "2: smtp.s.user: expected user and password (or token) together, or neither",
             ),
             ("archive: !mine x\n", "1: archive: expected plain text, without a tag (!); put it in quotes"),
         ],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 import ssl
 import threading
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -56,14 +58,20 @@ def failing(stage: str, action: str) -> Script:
 
 @dataclass(frozen=True)
 class Offer:
-    """What the server can do. With a `user`, AUTH comes before MAIL; mechanisms: PLAIN, LOGIN, CRAM-MD5."""
+    """What the server can do.
+
+    With a `user`, AUTH comes before MAIL; mechanisms: PLAIN, LOGIN, CRAM-MD5, OAUTHBEARER, XOAUTH2. The last
+    two take each of `tokens`.
+    """
 
     user: str | None = None
     password: str = ""
     mechanisms: Sequence[str] = ("PLAIN", "LOGIN")
+    tokens: Sequence[str] = ()
     size: int | None = None
     eight_bit: bool = True
     utf8: bool = True
+    dsn: bool = False
     starttls: bool = True
 
 
@@ -89,6 +97,7 @@ class Sink:
         self.messages: list[Received] = []
         self.commands: list[str] = []
         self.mechanisms: list[str] = []
+        self.after_refusal: list[bytes] = []
         self.connections = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -168,7 +177,8 @@ class _Handler:
         self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        return [line for line in responses if self.sink.offer.eight_bit or "8BITMIME" not in line]
+        kept = [line for line in responses if self.sink.offer.eight_bit or "8BITMIME" not in line]
+        return [kept[0], "250-DSN", *kept[1:]] if self.sink.offer.dsn else kept
 
     async def auth_CRAM__MD5(self, server: Any, args: list[str]) -> AuthResult:
         challenge = b"<1896.697170952@example.org>"
@@ -176,6 +186,20 @@ class _Handler:
         user, _, digest = answer.decode().rpartition(" ")
         expected = hmac.new(self.sink.offer.password.encode(), challenge, "md5").hexdigest()
         return AuthResult(success=(user, digest) == (self.sink.offer.user, expected), handled=False)
+
+    async def auth_XOAUTH2(self, server: Any, args: list[str]) -> AuthResult:
+        return await self.bearer(server, args, f"user={self.sink.offer.user}\1auth=Bearer ")
+
+    async def auth_OAUTHBEARER(self, server: Any, args: list[str]) -> AuthResult:
+        place = f"host={self.sink.host}\1port={self.sink.port}"
+        return await self.bearer(server, args, f"n,a={self.sink.offer.user},\1{place}\1auth=Bearer ")
+
+    async def bearer(self, server: Any, args: list[str], before: str) -> AuthResult:
+        said = b64decode(args[1]).decode()
+        if said in {f"{before}{token}\1\1" for token in self.sink.offer.tokens}:
+            return AuthResult(success=True, handled=False)
+        self.sink.after_refusal.append(await server.challenge_auth(b'{"status": "invalid_token"}'))
+        return AuthResult(success=False, handled=False)
 
 
 class _Connection(SMTP):
@@ -186,7 +210,7 @@ class _Connection(SMTP):
         self.greeted = False
         sink.connections += 1
         offer = sink.offer
-        known = {"PLAIN", "LOGIN", "CRAM-MD5"}
+        known = {"PLAIN", "LOGIN", "CRAM-MD5", "OAUTHBEARER", "XOAUTH2"}
         super().__init__(
             _Handler(sink),
             loop=sink._loop,
@@ -249,16 +273,20 @@ class _Connection(SMTP):
         if self.sink.offer.user and not (self.session and self.session.authenticated):
             await self.push("530 5.7.0 Authentication required")
             return
-        await super().smtp_MAIL(arg)
+        await super().smtp_MAIL(self.without_wishes(arg))
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         self.sink.commands.append(arg or "")
         address = (arg or "").partition("<")[2].partition(">")[0]
         action = self.sink.script.rcpt.get(address) if self.sink.begun else None
         if action is None:
-            await super().smtp_RCPT(arg)
+            await super().smtp_RCPT(self.without_wishes(arg))
         else:
             await self.push(await self.act(action))
+
+    def without_wishes(self, arg: str | None) -> str:
+        """The argument without the options of RFC 3461, which aiosmtpd does not know."""
+        return re.sub(r" (RET|ENVID|NOTIFY)=\S+", "", arg or "") if self.sink.offer.dsn else arg or ""
 
     async def smtp_DATA(self, arg: str) -> None:
         if await self.scripted("data"):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from archiver.config import Duration, SmtpServer
+from archiver.config import Duration, SecretSource, SmtpServer
 from tests.servers.smtp import Sink
 from tests.servers.tls import Authority
 
@@ -24,6 +24,7 @@ def server_for(authority: Authority) -> ServerFor:
             "security": sink.security,
             "from_": "me@example.org",
             "user": sink.offer.user,
+            "password": SecretSource(literal="x") if sink.offer.user and "token" not in changes else None,
             "ca_file": str(authority.ca_file) if sink.security != "none" else None,
             "connect_timeout": Duration(5),
             "read_timeout": Duration(5),

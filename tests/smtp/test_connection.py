@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.config import Duration, SmtpServer
+from archiver.config import Duration, SecretSource, SmtpServer
 from archiver.errors import (
     ArchiverError,
     ConfigError,
@@ -133,6 +133,57 @@ def test_a_server_that_repeats_the_password_is_not_repeated(echo: bytes) -> None
     ):
         pytest.fail("logged in")
     assert echo.decode() not in str(caught.value)
+
+
+class TestTokens:
+    TOKEN, STALE = "ya29.good-hunter2_token~+/==", "ya29.stale-hunter2_token~+/=="
+
+    def offer(self, *mechanisms: str) -> Offer:
+        return Offer(user="me@example.org", mechanisms=mechanisms, tokens=(self.TOKEN,))
+
+    @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
+    def test_a_token_lets_us_in(
+        self, mechanism: str, certificate: Certificate, server_for: ServerFor
+    ) -> None:
+        with Sink("tls", certificate.context(), self.offer("PLAIN", mechanism)) as sink:
+            with connect(server_for(sink, token=SecretSource(literal="x")), self.TOKEN) as session:
+                session.send("me@example.org", ["you@example.org"], MESSAGE)
+            assert sink.mechanisms == [mechanism] and len(sink.messages) == 1
+
+    @pytest.mark.parametrize(("mechanism", "answer"), [("OAUTHBEARER", b"\1"), ("XOAUTH2", b"")])
+    def test_one_that_has_expired_is_fetched_once_more(
+        self, mechanism: str, answer: bytes, server_for: ServerFor
+    ) -> None:
+        given = iter([self.STALE, self.TOKEN])
+        with Sink(offer=self.offer(mechanism)) as sink:
+            with connect(server_for(sink, token=SecretSource(literal="x")), lambda: next(given)) as session:
+                assert session.alive
+            assert sink.mechanisms == [mechanism] * 2 and sink.after_refusal == [answer]
+
+    def test_the_same_again_is_not_tried(self, server_for: ServerFor) -> None:
+        with Sink(offer=self.offer("XOAUTH2")) as sink:
+            server = server_for(sink, token=SecretSource(literal="x"))
+            with pytest.raises(LoginError) as caught, connect(server, lambda: self.STALE):
+                pytest.fail("logged in")
+            assert sink.mechanisms == ["XOAUTH2"]
+        assert "(status invalid_token)" in str(caught.value) and self.STALE not in str(caught.value)
+        assert "get a new one" in (caught.value.hint or "")
+
+    def test_a_server_that_takes_none_is_not_told_it(self, server_for: ServerFor) -> None:
+        with Sink(offer=Offer(user="me@example.org")) as sink:
+            server = server_for(sink, token=SecretSource(literal="x"))
+            with pytest.raises(LoginError, match="takes no tokens"), connect(server, pytest.fail):
+                pytest.fail("logged in")
+            assert sink.mechanisms == []
+
+    def test_a_server_that_wants_one_says_so(self, server_for: ServerFor) -> None:
+        with (
+            Sink(offer=self.offer("XOAUTH2")) as sink,
+            pytest.raises(LoginError) as caught,
+            connect(server_for(sink), "pw"),
+        ):
+            pytest.fail("logged in")
+        assert caught.value.hint == "use token: instead"
 
 
 def test_a_challenge_without_end_ends(server_for: ServerFor) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from archiver.config import Duration
 from archiver.errors import ArchiverError, UnsendableError, UsageError
-from archiver.smtp import Outcome, Session, connect
+from archiver.smtp import Dsn, Outcome, Session, connect
 from archiver.smtp.session import check_bytes
 from tests.servers.smtp import DROP, STALL, Offer, Script, Sink, failing
 from tests.servers.tls import Certificate
@@ -136,6 +136,23 @@ def test_options_are_asked_for_when_needed(server_for: ServerFor) -> None:
         "FROM:<me@example.org> SIZE=20 BODY=8BITMIME SMTPUTF8",
         "TO:<jürgen@bücher.example>",
     ]
+
+
+class TestReports:
+    def test_they_are_asked_for(self, server_for: ServerFor) -> None:
+        with Sink(offer=Offer(dsn=True)) as sink, connect(server_for(sink), None) as session:
+            session.send(ME, [YOU], MESSAGE, dsn=Dsn(("SUCCESS", "DELAY"), "<a+b=c d@example.org>"))
+            assert len(sink.messages) == 1
+        assert sink.commands == [
+            "FROM:<me@example.org> RET=HDRS ENVID=<a+2Bb+3Dc+20d@example.org>",
+            "TO:<you@example.org> NOTIFY=SUCCESS,DELAY",
+        ]
+
+    def test_a_server_without_them_is_not_asked(self, server_for: ServerFor) -> None:
+        with Sink() as sink, connect(server_for(sink), None) as session:
+            with pytest.raises(UnsendableError, match="DSN") as caught:
+                session.send(ME, [YOU], MESSAGE, dsn=Dsn(("NEVER",)))
+            assert sink.commands == [] and "--notify" in (caught.value.hint or "")
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
