@@ -22,7 +22,6 @@ from archiver.store.maildir import letters
 from archiver.store.records import RETRY_AFTER, Failure, Folder, State
 
 BATCH_MESSAGES = 500
-BATCH_BYTES = 32 << 20
 
 
 class Differences(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from archiver.errors import FolderError
 from archiver.imap import Connection, Mailbox, Status
 from archiver.pull import plan
-from archiver.pull.filing import Fault
+from archiver.store.filing import Fault
 from archiver.store.layout import FolderFile
 from archiver.store.ledger import Ledger
 from archiver.store.moving import forget_doubles, forget_empty, give_way, move_folder

@@ -13,11 +13,11 @@ from archiver.imap import Connection, Mailbox, Status
 from archiver.pull import plan
 from archiver.pull.budget import Budget
 from archiver.pull.crew import Crew
-from archiver.pull.filing import Fault, clean
 from archiver.pull.renames import follow_renames
 from archiver.pull.report import AccountReport, FolderReport, Progress, Silent
 from archiver.pull.worker import Orders, Worker
 from archiver.store.durable import Syncer
+from archiver.store.filing import Fault, clean
 from archiver.store.ledger import Ledger, glob_folder
 from archiver.store.rebuild import adopt
 from archiver.store.records import Folder

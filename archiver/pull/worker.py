@@ -17,10 +17,11 @@ from archiver.imap import Connection, Failed, Listed, Mailbox, Selected, Status
 from archiver.pull import plan
 from archiver.pull.budget import Budget
 from archiver.pull.crew import Crew
-from archiver.pull.filing import Fault, Filing, move
+from archiver.pull.filing import Filing
 from archiver.pull.listing import Listing, Names
 from archiver.pull.report import FolderReport, Progress
 from archiver.store.durable import Syncer
+from archiver.store.filing import Fault, move
 from archiver.store.layout import FolderFile, claim_folder, mail_root, read_folder_file, write_folder_file
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Finder, disk_errors

@@ -13,7 +13,7 @@ import pytest
 
 from archiver.errors import ConnectionLostError, FolderError, ProtocolError, ServerError, TlsError
 from archiver.imap import Connection, Fetched, Mailbox, Spooled, exchange, fetch, wire
-from archiver.pull.spool import spool
+from archiver.store.spool import spool
 from tests.cli.conftest import home, pycache
 from tests.cli.home import Home, Result, complains
 from tests.imap.conftest import Connect

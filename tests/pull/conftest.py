@@ -12,7 +12,8 @@ import pytest
 
 from archiver.config import Account, Duration, Folders, ImapServer, SecretSource
 from archiver.imap import Connection, connect
-from archiver.pull import AccountReport, FolderReport, filing, pull
+from archiver.pull import AccountReport, FolderReport, pull
+from archiver.store import filing
 from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
 from tests.conftest import AnyUser

@@ -7,16 +7,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from archiver.imap import Spooled
 from archiver.store.maildir import SPOOL, disk_errors
+
+if TYPE_CHECKING:
+    from archiver.imap import Spooled
 
 _PIECE = 1 << 18
 
 
 def spool(folder: str, pieces: Iterator[bytes]) -> Spooled:
     """Write the pieces into `folder`'s tmp/; nothing is left there when they or the disk fail."""
+    from archiver.imap import Spooled  # not for those who have nothing to do with a server
+
     digest = hashlib.sha256()
     size = lone = 0
     last = b""
