@@ -73,7 +73,7 @@ clean: ## remove the virtual environments, caches and unpacked servers
 %/installed: pyproject.toml
 	@$*/bin/python -m pip --version >/dev/null 2>&1 || \
 		{ python=$$(.ci/python $(PYTHON)) && set -x && "$$python" -m venv --clear $*; }
-	$*/bin/python -m pip install --quiet --editable '.[demo]'
+	$*/bin/python -m pip install --quiet --editable '.[demo,attachments]'
 	@touch $@
 
 # The two share the name `whoosh`: never both in one environment.

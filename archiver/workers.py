@@ -49,11 +49,14 @@ def worker_count(wanted: int) -> int:
 class _Worker:
     """A process, our end of its pipe, and the count of steps that both see."""
 
-    def __init__(self, context: SpawnContext, work: Callable[..., Result], stepping: bool) -> None:
+    def __init__(
+        self, context: SpawnContext, work: Callable[..., Result], stepping: bool, parent: bool
+    ) -> None:
         self.pipe, theirs = context.Pipe()
         self._count = context.RawValue("Q", 0)
         arguments = work, theirs, self._count, stepping
-        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        # A daemon, in the words of multiprocessing, may have no children.
+        self.process = context.Process(target=_serve, args=arguments, daemon=not parent)
         self.process.start()
         theirs.close()
 
@@ -94,25 +97,31 @@ class Workers(Generic[Item, Result]):
     """`count` processes running `work`, a function of a module; use as a context manager."""
 
     def __init__(self, work: Callable[[Item], Result], count: int) -> None:
-        self._start(work, count, stepping=False)
+        self._start(work, count, stepping=False, parents=False)
 
     @classmethod
-    def stepping(cls, work: Callable[[Item, Step], Result], count: int) -> Workers[Item, Result]:
-        """Workers whose work takes many steps, and is given what to call for each."""
+    def stepping(
+        cls, work: Callable[[Item, Step], Result], count: int, *, parents: bool = False
+    ) -> Workers[Item, Result]:
+        """Workers whose work takes many steps, and is given what to call for each.
+
+        `parents`: it may have workers of its own, which it must have let go of when it returns.
+        """
         made = cls.__new__(cls)
-        made._start(work, count, stepping=True)
+        made._start(work, count, stepping=True, parents=parents)
         return made
 
-    def _start(self, work: Callable[..., Result], count: int, *, stepping: bool) -> None:
+    def _start(self, work: Callable[..., Result], count: int, *, stepping: bool, parents: bool) -> None:
         self._work = work
         self._stepping = stepping
+        self._parents = parents
         self._context = multiprocessing.get_context("spawn")
         self._busy: dict[_Worker, _Task[Item]] = {}
         self._steps = 0
         self._idle = [self._spawn() for _ in range(count)]
 
     def _spawn(self) -> _Worker:
-        return _Worker(self._context, self._work, self._stepping)
+        return _Worker(self._context, self._work, self._stepping, self._parents)
 
     def steps(self) -> int:
         """How many steps were done or begun, of all items so far."""

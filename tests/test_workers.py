@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,11 @@ def walk(task: Task, step: Step) -> Any:
             for _ in range(count):
                 step()
             time.sleep(600)
+
+
+def delegate(task: Task, step: Step) -> Any:
+    with Workers(act, 1) as workers:
+        return list(workers.map([task]))
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +216,24 @@ def test_an_error_in_the_block_does_not_wait_for_long_work() -> None:
         for _ in workers.map([("square", 2), ("sleep", 60), ("sleep", 60)]):
             raise ZeroDivisionError
     assert time.monotonic() - begun < 30
+
+
+def test_workers_may_have_workers() -> None:
+    before = children()
+    with Workers.stepping(delegate, 1, parents=True) as workers:
+        assert list(workers.map([("square", 3), ("square", 4)])) == [[9], [16]]
+    assert children() <= before
+
+
+def test_a_worker_that_is_killed_takes_its_workers_along(capfd: pytest.CaptureFixture[str]) -> None:
+    with Workers.stepping(delegate, 1, parents=True) as workers:
+        (crashed,) = workers.map([("print_pid", 600)], deadline=5)
+        assert isinstance(crashed, Crashed) and crashed.late
+    inner = int(capfd.readouterr().out)
+    end = time.monotonic() + 30
+    while os.path.exists(f"/proc/{inner}") and "Z" not in Path(f"/proc/{inner}/stat").read_text().split()[2]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_how_many() -> None:

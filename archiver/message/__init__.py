@@ -9,13 +9,14 @@ from archiver.message.dates import document_date
 from archiver.message.filenames import safe_filename
 from archiver.message.ids import lists, message_id, referred
 from archiver.message.model import Address, Attachment, Message
-from archiver.message.parse import attachment_bytes, parse
+from archiver.message.parse import attachment_bytes, contents, parse
 
 __all__ = [
     "Address",
     "Attachment",
     "Message",
     "attachment_bytes",
+    "contents",
     "document_date",
     "lists",
     "message_id",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
 from archiver.errors import NotFoundError
 from archiver.message.addresses import parse_addresses
@@ -71,6 +72,21 @@ def attachment_bytes(raw: bytes, part: str) -> bytes:
     raise NotFoundError(
         "the message has no such part", hint="`archiver attachments ID` lists the parts it has"
     )
+
+
+def contents(raw: bytes, wanted: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """The decoded content of several parts, by `Attachment.part`; what is not there is left out."""
+    inside: dict[str, list[str]] = {}
+    for part in wanted:
+        inside.setdefault(_INSIDE.match(part)[1], []).append(part)  # type: ignore[index]
+    for found in read_structure(raw).walk():
+        parts = inside.pop(found.number, ())
+        content = found.content() if parts else b""
+        for part in parts:
+            _, kind, index = _INSIDE.match(part).groups()  # type: ignore[union-attr]
+            file = _file(content, kind, int(index)) if kind else content
+            if file is not None:
+                yield part, file
 
 
 def _file(content: bytes, inside: str, index: int) -> bytes | None:

@@ -67,6 +67,10 @@ def user_path(root: str) -> str:
     return os.path.join(root, "user.sqlite3")
 
 
+def attachments_path(root: str) -> str:
+    return os.path.join(root, "attachments.sqlite3")
+
+
 def lock_path(root: str, name: str) -> str:
     return os.path.join(root, "locks", name + ".lock")
 

@@ -1,0 +1,164 @@
+"""A process that reads documents one after the other, and is replaced when one of them kills it.
+
+Anybody may send a file that its reader cannot bear. Here it can take so much time, so much memory, give so
+much text, write no file and leave no core; whatever it does, it does to a process that holds nothing else.
+The process is as much the user's as any other: this is no prison for a document that takes it over.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from typing import TypeAlias
+
+import msgspec
+
+from archiver.attachments import formats
+from archiver.workers import Crashed, Workers
+
+LATE = "reading it takes too long"
+LARGE = "reading it takes too much memory"
+DEADLY = "reading it kills the process"
+DAMAGED = "it is damaged"
+UNPACKED = "it is too large when it is unpacked"
+
+# Seconds after which the kernel ends a process that nobody watches any more.
+_ALARM = 10
+# Bytes that a process took at most until it is replaced, so that none stays large.
+_WORN = 200 << 20
+# A PDF without a page: reading it loads the library that reads PDF.
+_LEAST_PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
+    b"trailer<</Root 1 0 R>>\n"
+)
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A document, what may be spent on it: seconds, bytes of memory, characters of text."""
+
+    kind: str
+    data: bytes
+    seconds: float
+    memory: int
+    characters: int
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The text of a document, or the reason why there is none; neither where it is encrypted.
+
+    `worn`: the process had better be replaced. `usable`: False where reading cannot work here at all.
+    """
+
+    text: str = ""
+    reason: str = ""
+    worn: bool = False
+    usable: bool = True
+
+
+Work: TypeAlias = "Callable[[Task], Outcome]"
+
+
+def read_document(task: Task) -> Outcome:
+    """Read a document; runs in a process that does nothing else."""
+    try:
+        _prepare(task.memory)
+    except BaseException as error:  # a panic of the library is no Exception
+        return Outcome(reason=f"documents cannot be read here: {type(error).__name__}", usable=False)
+    signal.alarm(round(task.seconds) + _ALARM)
+    outcome = _read(task)
+    signal.alarm(0)
+    return msgspec.structs.replace(outcome, worn=outcome.worn or _most_memory() > _WORN)
+
+
+def _read(task: Task) -> Outcome:
+    try:
+        return Outcome(formats.text_of(task.kind, task.data, task.characters))
+    except formats.Encrypted:
+        return Outcome()
+    except formats.Damaged:
+        return Outcome(reason=DAMAGED)
+    except formats.TooLarge:
+        return Outcome(reason=UNPACKED)
+    except MemoryError:
+        return Outcome(reason=LARGE)
+    except BaseException:  # a panic of the library is no Exception
+        return Outcome(reason=DEADLY, worn=True)
+
+
+def _most_memory() -> int:
+    """Bytes that this process took at most. (What getrusage tells begins with the parent's.)"""
+    with open("/proc/self/status", "rb") as file:
+        return next((int(line.split()[1]) << 10 for line in file if line.startswith(b"VmHWM:")), 0)
+
+
+@cache
+def _prepare(memory: int) -> None:
+    """Take on the limits, once, and load what reads documents.
+
+    What is printed may have content in it. The library unpacks a part of itself into a directory of a name
+    that anybody can guess, and takes what is there: so it gets one of its own, for as long as that takes.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        os.dup2(null, stream)
+    with tempfile.TemporaryDirectory(prefix="archiver-") as directory:
+        os.environ["TMPDIR"] = directory
+        os.environ["TOKIO_WORKER_THREADS"] = "1"
+        _load()
+    # The kernel ends who is late, whatever state it is in.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for limit, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_DATA, memory),
+    ):
+        resource.setrlimit(limit, (most, most))
+
+
+def _load() -> None:
+    try:
+        formats.text_of("pdf", _LEAST_PDF, 1)
+    except formats.Damaged:
+        pass  # having no page
+
+
+class Process:
+    """One process, started for the first document; close it, or use it as a context manager."""
+
+    def __init__(self, work: Work = read_document) -> None:
+        self._work = work
+        self._workers: Workers[Task, Outcome] | None = None
+
+    def read(self, task: Task) -> Outcome:
+        """What became of a document; only in a new process it is to blame for the end of that."""
+        new = self._workers is None
+        answer = self._once(task)
+        if isinstance(answer, Outcome):
+            return answer
+        if answer.late:
+            return Outcome(reason=LATE)
+        self.close()
+        return Outcome(reason=DEADLY) if new else self.read(task)
+
+    def _once(self, task: Task) -> Outcome | Crashed[Task]:
+        if self._workers is None:
+            self._workers = Workers(self._work, 1)
+        (answer,) = self._workers.map([task], deadline=task.seconds)
+        if isinstance(answer, Outcome) and answer.worn:
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        if self._workers is not None:
+            self._workers.__exit__(None, None, None)
+            self._workers = None
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

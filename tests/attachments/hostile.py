@@ -1,0 +1,34 @@
+"""What stands in for the reader of documents: it does to its process whatever a document says."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+
+from archiver.attachments.process import Outcome, Task, read_document
+
+
+def obey(task: Task) -> Outcome:
+    """As `read_document`, but for documents that are an order."""
+    order, _, rest = task.data.partition(b":")
+    match order:
+        case b"crash":
+            ctypes.string_at(0)
+        case b"kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case b"hang":
+            while True:
+                time.sleep(1)
+        case b"once" if not os.path.exists(rest):
+            os.close(os.open(rest, os.O_CREAT))
+            os.kill(os.getpid(), signal.SIGTERM)
+        case b"slow":
+            time.sleep(float(rest))
+            return Outcome(f"slow {os.getpid()}")
+        case b"note":
+            with open(rest, "ab") as file:
+                file.write(b"x")
+            return Outcome("noted")
+    return read_document(task)
