@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 # Seconds between two looks at what else there is to do, while waiting for answers.
 _TICK = 0.5
 
-Step = Callable[[], None]
-"""Called by who works, for each step of an item: it goes on."""
+Step = Callable[[], bool]
+"""Called by who works, for each step of an item: it goes on. True when it should come to an end early."""
 
 
 class Crashed(Generic[Item]):
@@ -50,11 +50,17 @@ class _Worker:
     """A process, our end of its pipe, and the count of steps that both see."""
 
     def __init__(
-        self, context: SpawnContext, work: Callable[..., Result], stepping: bool, parent: bool
+        self,
+        context: SpawnContext,
+        work: Callable[..., Result],
+        early: Any,
+        *,
+        stepping: bool,
+        parent: bool,
     ) -> None:
         self.pipe, theirs = context.Pipe()
         self._count = context.RawValue("Q", 0)
-        arguments = work, theirs, self._count, stepping
+        arguments = work, theirs, self._count, stepping, early
         # A daemon, in the words of multiprocessing, may have no children.
         self.process = context.Process(target=_serve, args=arguments, daemon=not parent)
         self.process.start()
@@ -116,12 +122,21 @@ class Workers(Generic[Item, Result]):
         self._stepping = stepping
         self._parents = parents
         self._context = multiprocessing.get_context("spawn")
+        self._early = self._context.RawValue("B", 0)
         self._busy: dict[_Worker, _Task[Item]] = {}
         self._steps = 0
         self._idle = [self._spawn() for _ in range(count)]
 
     def _spawn(self) -> _Worker:
-        return _Worker(self._context, self._work, self._stepping, self._parents)
+        return _Worker(self._context, self._work, self._early, stepping=self._stepping, parent=self._parents)
+
+    def end_early(self) -> None:
+        """Ask what is under way to come to an end; no further item is begun. Its results come as any do."""
+        self._early.value = 1
+
+    @property
+    def ending(self) -> bool:
+        return bool(self._early.value)
 
     def steps(self) -> int:
         """How many steps were done or begun, of all items so far."""
@@ -145,7 +160,7 @@ class Workers(Generic[Item, Result]):
 
         def feed() -> None:
             """Let no worker wait for an item to be made, nor for what is done with a result."""
-            while at_hand and self._idle:
+            while at_hand and self._idle and not self.ending:
                 worker = self._idle.pop()
                 item = at_hand.pop()
                 self._busy[worker] = _Task(item)
@@ -216,13 +231,14 @@ class Workers(Generic[Item, Result]):
         self._idle, self._busy = [], {}
 
 
-def _serve(work: Callable[..., Result], pipe: Connection, count: Any, stepping: bool) -> None:
+def _serve(work: Callable[..., Result], pipe: Connection, count: Any, stepping: bool, early: Any) -> None:
     # Ctrl-C reaches the whole process group; when to stop is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def step() -> None:
+    def step() -> bool:
         count.value += 1
+        return bool(early.value)
 
     while True:
         try:

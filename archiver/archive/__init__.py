@@ -293,9 +293,10 @@ class Archive:
         tidy: bool = True,
         bulk_lock: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> IndexReport:
+        from archiver.archive.progress import told_how_far
         from archiver.indexer import drain
 
-        with self.index() as index:
+        with self.index() as index, told_how_far(ledger, index, self.say):
             report = drain(
                 ledger,
                 index,

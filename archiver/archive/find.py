@@ -116,4 +116,4 @@ def indexed(ledger: Ledger, index: Index) -> int:
 def _since(index: Index) -> int | None:
     """What was received since then is indexed, when more than that is on its way."""
     state = index.state()
-    return state.bulk.received if state and state.bulk and state.bulk.done else None
+    return state.bulk.since if state and state.bulk else None

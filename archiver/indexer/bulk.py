@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from archiver.errors import InterruptedRun, LockedError
 from archiver.indexer.feed import AgainError, Feed
 from archiver.indexer.shares import Line, Share, Written, write_share, written
-from archiver.search.index import Bulk, IndexState, Lock
+from archiver.search.index import LATEST, Bulk, IndexState, Lock, Received
 from archiver.workers import Workers, worker_count
 
-SHARE = 20_000
+SHARE = 7_000
 """Documents of a share at most: so much work a kill may cost a process."""
 
 # Bytes that processes take before they hold any mail, and what one must have for it to be worth starting.
@@ -23,7 +23,6 @@ _WORKER = 44 << 20
 _LEAST = 24 << 20
 # Documents that keep a process busy for about as long as it takes to start.
 _WORTH = 200
-_TOP = (1 << 63) - 1
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -55,8 +54,9 @@ def go_through(feed: Feed, lock: Lock, options: Options) -> bool:
 
 
 def _write(feed: Feed, change: int, bulk: Bulk, options: Options) -> Bulk:
-    """Write what is left of a bulk; how far it is then."""
-    count = feed.ledger.queue(change, bulk.upto, (bulk.received, bulk.document))
+    """Write what is left of a bulk; how far it is then. Asked to stop, InterruptedRun: the rest is kept."""
+    ahead = [(stretch.after, stretch.last) for stretch in bulk.ahead]
+    count = feed.ledger.queue(change, bulk.upto, bulk.reached, ahead)
     if not count:
         return bulk
     done, total = bulk.done, bulk.done + count
@@ -65,13 +65,15 @@ def _write(feed: Feed, change: int, bulk: Bulk, options: Options) -> Bulk:
 
         def idle() -> None:
             if options.stop():
-                raise InterruptedRun()
+                pool.end_early()
             options.advance(min(done + pool.steps(), total), total)
 
-        shares = _shares(feed, bulk.upto, place, memory, _share_size(count, processes))
+        shares = _shares(feed, bulk, place, memory, _share_size(count, processes))
         for share, made in written(pool, shares, idle):
             with feed.lock():
                 bulk = _keep(feed, bulk, share, made)
+        if pool.ending:
+            raise InterruptedRun()
     options.advance(total, total)
     return bulk
 
@@ -81,7 +83,7 @@ def _begin(feed: Feed) -> IndexState:
     state = feed.position()
     if state.bulk or not feed.is_much(state):
         return state
-    state = replace(state, bulk=Bulk(feed.ledger.last_change(), _TOP, _TOP, 0))
+    state = replace(state, bulk=Bulk(feed.ledger.last_change(), LATEST, LATEST, 0))
     with feed.whole():
         # Others see so where the bulk ends, and do what comes after it themselves.
         feed.index.apply((), (), state)
@@ -93,13 +95,7 @@ def _keep(feed: Feed, bulk: Bulk, share: Share, made: Written) -> Bulk:
     state = _unchanged(feed, bulk)
     assert state.bulk
     outdated = {queued.key for queued in feed.ledger.changed(share.seen, state.bulk.upto)}
-    last = share.line.last
-    bulk = replace(
-        state.bulk,
-        received=last.received,
-        document=last.document,
-        done=state.bulk.done + share.line.count,
-    )
+    bulk = state.bulk.further(share.stretch, share.line.count)
     state = replace(state, bulk=bulk)
     with feed.whole():
         feed.index.adopt(made.portions, state, outdated)
@@ -122,7 +118,7 @@ def _unchanged(feed: Feed, bulk: Bulk) -> IndexState:
         state = feed.index.state()
     if state is None or state.bulk is None or not feed.is_ours(state):
         raise AgainError
-    if (state.bulk.received, state.bulk.document) != (bulk.received, bulk.document):
+    if (state.bulk.reached, state.bulk.ahead) != (bulk.reached, bulk.ahead):
         raise AgainError
     return state
 
@@ -139,8 +135,11 @@ def _share_size(count: int, processes: int) -> int:
     return max(-(-count // max(rounds * processes, 1)), 1)
 
 
-def _shares(feed: Feed, seen: int, place: str, memory: int, size: int) -> Iterator[Share]:
+def _shares(feed: Feed, bulk: Bulk, place: str, memory: int, size: int) -> Iterator[Share]:
     number = 0
+    after: Received = bulk.reached
     while (line := Line.of(feed.ledger.queued(number * size, size))).count:
-        yield Share(number, line, feed.ledger.root, place, memory, seen, feed.stemming)
+        share = Share(number, line, after, feed.ledger.root, place, memory, bulk.upto, feed.stemming)
+        yield share
+        after = share.stretch.last
         number += 1

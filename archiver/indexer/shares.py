@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from archiver.errors import ArchiverError, StoreError
 from archiver.indexer.reading import Documents, Unreadable
-from archiver.search.index import Portion, open_draft
+from archiver.search.index import Portion, Received, Stretch, open_draft
 from archiver.store.records import Queued
 from archiver.workers import Crashed, Step, Workers
 
@@ -43,24 +43,21 @@ class Line(msgspec.Struct, frozen=True):
         for piece in self.pieces:
             yield from msgspec.msgpack.decode(piece, type=list[Queued])
 
-    def __reversed__(self) -> Iterator[Queued]:
-        for piece in reversed(self.pieces):
-            yield from reversed(msgspec.msgpack.decode(piece, type=list[Queued]))
-
     @property
     def last(self) -> Queued:
-        return next(reversed(self))
+        return msgspec.msgpack.decode(self.pieces[-1], type=list[Queued])[-1]
 
 
 class Share(msgspec.Struct, frozen=True):
     """Documents for one process, newest first. `number` is the share's place among all.
 
-    `root` is the archive, `place` one for drafts; `memory`: bytes of gathered documents after which they
-    are written. `seen`: changes up to this one are in what was queued.
+    They follow `after`. `root` is the archive, `place` one for drafts; `memory`: bytes of gathered documents
+    after which they are written. `seen`: changes up to this one are in what was queued.
     """
 
     number: int
     line: Line
+    after: Received
     root: str
     place: str
     memory: int
@@ -68,12 +65,18 @@ class Share(msgspec.Struct, frozen=True):
     stemming: str = "off"
     tries: int = 0
 
+    @property
+    def stretch(self) -> Stretch:
+        last = self.line.last
+        return Stretch(self.after, (last.received, last.document))
+
 
 class Written(msgspec.Struct, frozen=True):
-    """What became of a share, or of a part of it."""
+    """What became of a share, or of a part of it; `left`: so many at its end were not gone through."""
 
     portions: tuple[Portion, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    left: int = 0
 
     def plus(self, other: Written) -> Written:
         return Written(self.portions + other.portions, self.unreadable + other.unreadable)
@@ -96,9 +99,11 @@ def _write(share: Share, step: Step) -> Written:
     draft = open_draft(share.place, share.stemming)
     portions: list[Portion] = []
     unreadable: list[Unreadable] = []
-    # Oldest first, so that documents come in the order in which they will stand.
-    for queued in reversed(share.line):
-        step()
+    left = share.line.count
+    for queued in share.line:
+        if step():
+            break  # the newest of it are a share, too
+        left -= 1
         document = documents.read(queued)
         if isinstance(document, Unreadable):
             unreadable.append(document)
@@ -110,14 +115,15 @@ def _write(share: Share, step: Step) -> Written:
     step()
     if len(draft):
         portions.append(draft.write())
-    return Written(tuple(portions), tuple(unreadable))
+    return Written(tuple(portions), tuple(unreadable), left)
 
 
 def written(pool: Pool, shares: Iterable[Share], idle: Callable[[], None]) -> Iterator[tuple[Share, Written]]:
     """What became of each share, in their order.
 
     A share that kills its process is taken apart: the message in hand alone, and what is before and after it.
-    So in the end only that message is given up.
+    So in the end only that message is given up. When the processes were asked to end early, the newest part
+    of a share that was under way is told of as a share.
     """
     source = iter(shares)
     again: deque[Share] = deque()
@@ -134,18 +140,19 @@ def written(pool: Pool, shares: Iterable[Share], idle: Callable[[], None]) -> It
             if isinstance(answer, Crashed):
                 pieces, lost = _taken_apart(answer)
                 again.extend(pieces)
-                made[answer.item.number].count(lost, len(pieces) - 1)
+                made[answer.item.number].add(lost, len(pieces) - 1)
             else:
                 number, result = answer
                 if isinstance(result, ArchiverError):
                     raise result
-                made[number].count(result, -1)
+                made[number].add(result, -1)
             while following in made and made[following].done:
                 finished = made.pop(following)
                 following += 1
                 yield finished.share, finished.written
-        if not again:
-            return
+        if not again or pool.ending:
+            break
+    yield from ((each.share, each.written) for each in made.values() if each.done)
 
 
 class _Made:
@@ -155,12 +162,20 @@ class _Made:
         self.share = share
         self.written = Written()
         self._open = 1
+        self._whole = True
 
     @property
     def done(self) -> bool:
-        return self._open == 0
+        return self._open == 0 and self.share.line.count > 0
 
-    def count(self, written: Written, change: int) -> None:
+    def add(self, written: Written, change: int) -> None:
+        """Count what was made of a part. A share that was taken apart and came to an early end is none."""
+        self._whole = self._whole and change <= 0
+        if written.left and not self._whole:
+            return
+        if written.left:
+            line = Line.of(islice(self.share.line, self.share.line.count - written.left))
+            self.share = replace(self.share, line=line)
         self.written = self.written.plus(written)
         self._open += change
 
@@ -181,7 +196,7 @@ def _taken_apart(crashed: Crashed[Share]) -> tuple[list[Share], Written]:
 
 def _parts(queued: Sequence[Queued], steps: int) -> list[Sequence[Queued]]:
     """The message at that step alone, what is around it; two halves, when it was all being written."""
-    at = len(queued) - max(steps, 1)
-    if at < 0:
+    at = max(steps, 1) - 1
+    if at == len(queued):
         return [queued[: len(queued) // 2], queued[len(queued) // 2 :]]
     return [queued[:at], queued[at : at + 1], queued[at + 1 :]]

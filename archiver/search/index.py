@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from archiver.search.ids import Ids, id_term
 from archiver.search.kinds import kinds
@@ -32,17 +33,54 @@ DISPLAY_LIMIT = 300
 """Characters of subject and sender that a hit carries."""
 
 
+Received: TypeAlias = tuple[int, int]
+"""Where a document stands among all: INTERNALDATE of its oldest place, its number in the ledger."""
+
+LATEST = (1 << 63) - 1
+"""Later than anything was received."""
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """The documents that are older than `after`, down to `last`, which belongs to them."""
+
+    after: Received
+    last: Received
+
+
 class Bulk(msgspec.Struct, frozen=True):
     """How far much mail at once has come, which is taken newest first, not in the order of the changes.
 
     Of the documents that changed up to `upto`, those whose (INTERNALDATE, number in the ledger) is at least
-    (`received`, `document`) are in the index; `done` counts what was gone through.
+    (`received`, `document`) are in the index, and so are the older ones of `ahead`, which an interrupted run
+    left; `done` counts what was gone through.
     """
 
     upto: int
     received: int
     document: int
     done: int
+    ahead: tuple[Stretch, ...] = ()
+
+    @property
+    def reached(self) -> Received:
+        return self.received, self.document
+
+    @property
+    def since(self) -> int | None:
+        """All that was received later than that is in the index; None while it is not known of any."""
+        return self.received if self.received < LATEST else None
+
+    def further(self, stretch: Stretch, done: int) -> Bulk:
+        """The same when a stretch is in the index, too: so many documents, those of `ahead` left out."""
+        reached, ahead = self.reached, []
+        for each in sorted([*self.ahead, stretch], key=lambda each: each.after, reverse=True):
+            if each.after >= reached:
+                reached = min(reached, each.last)
+            else:
+                ahead.append(each)
+        return replace(
+            self, received=reached[0], document=reached[1], done=self.done + done, ahead=tuple(ahead)
+        )
 
 
 class IndexState(msgspec.Struct, frozen=True):

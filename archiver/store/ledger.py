@@ -680,12 +680,20 @@ class Ledger:
     def last_change(self) -> int:
         return self._number("SELECT coalesce(max(number), 0) FROM change")
 
-    def queue(self, after: int, upto: int, below: tuple[int, int]) -> int:
+    def queue(
+        self,
+        after: int,
+        upto: int,
+        below: tuple[int, int],
+        without: Sequence[tuple[tuple[int, int], tuple[int, int]]] = (),
+    ) -> int:
         """Line up the documents with a change in (after, upto], newest first; how many there are.
 
         Their order is that of (INTERNALDATE of the oldest place, 0 without one; number), and only those less
-        than `below` are taken. `queued` reads the line, which is this connection's alone.
+        than `below` are taken, without those less than the first and not less than the second of a pair.
+        `queued` reads the line, which is this connection's alone.
         """
+        others = " AND NOT ((oldest, c.document) < (?, ?) AND (oldest, c.document) >= (?, ?))"
         with self.transaction():
             self._db.execute(
                 "CREATE TEMP TABLE IF NOT EXISTS queue"
@@ -697,9 +705,9 @@ class Ledger:
                 " SELECT c.document, coalesce(min(p.received), 0) AS oldest"
                 " FROM (SELECT DISTINCT document FROM change WHERE number > ? AND number <= ?) c"
                 " LEFT JOIN place p ON p.document = c.document"
-                " GROUP BY c.document HAVING (oldest, c.document) < (?, ?)"
+                f" GROUP BY c.document HAVING (oldest, c.document) < (?, ?){others * len(without)}"
                 " ORDER BY oldest DESC, c.document DESC",
-                (after, upto, *below),
+                (after, upto, *below, *(number for pair in without for end in pair for number in end)),
             ).rowcount
 
     def queued(self, first: int, count: int) -> Iterator[Queued]:

@@ -377,7 +377,7 @@ class TestReindexing:
     """Of much mail: six documents are much, two a share."""
 
     @pytest.fixture
-    def interrupted(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> int:
+    def interrupted(self, archive: Archive, said: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         """A reindex that was interrupted after so many documents."""
         monkeypatch.setattr(feed, "FEW", 3)
         monkeypatch.setattr(bulk, "SHARE", 2)
@@ -393,6 +393,10 @@ class TestReindexing:
         with pytest.raises(InterruptedRun):
             archive.reindex()
         archive.stop = lambda: False
+        with archive.index() as index:
+            held = index.count()
+        assert said[-1].startswith(f"kept: {held} of 6 messages are indexed, all received since ")
+        assert said[-1].endswith(" among them; archiver sync or reindex goes on from there")
         return held
 
     def test_interrupted_it_goes_on(self, archive: Archive, said: list[str], interrupted: int) -> None:

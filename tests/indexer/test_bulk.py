@@ -11,11 +11,13 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archiver.errors import InterruptedRun, LockedError
 from archiver.indexer import IndexReport, bulk, drain
 from archiver.indexer import feed as feeding
-from archiver.search.index import Index, IndexState, open_index
+from archiver.search.index import LATEST, Bulk, Index, IndexState, Stretch, open_index
 from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
@@ -35,6 +37,34 @@ if __name__ == "__main__":
     with Ledger(sys.argv[1]) as ledger:
         print("ready", flush=True)
         drain(ledger, open_index(index_path(sys.argv[1])), nullcontext, workers=2)
+"""
+
+SLOW = """\
+import signal, sys, time
+from contextlib import nullcontext
+from archiver.errors import InterruptedRun
+from archiver.indexer import bulk, drain, shares
+from archiver.search.index import open_index
+from archiver.store.layout import index_path
+from archiver.store.ledger import Ledger
+
+class Slow(shares.Documents):
+    def read(self, queued):
+        time.sleep(0.02)
+        return super().read(queued)
+
+shares.Documents = Slow
+if __name__ == "__main__":
+    asked = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    def advance(done, total):
+        print(done, flush=True)
+    with Ledger(sys.argv[1]) as ledger:
+        index = open_index(index_path(sys.argv[1]))
+        try:
+            drain(ledger, index, nullcontext, workers=2, advance=advance, stop=lambda: bool(asked))
+        except InterruptedRun:
+            print("interrupted", flush=True)
 """
 
 
@@ -72,14 +102,18 @@ def assert_true(ledger: Ledger, index: Index) -> None:
     if state:
         expected = {queued.key for queued in ledger.changed(0, state.change)}
     if state and state.bulk:
-        reached = state.bulk.received, state.bulk.document
         expected |= {
             queued.key
             for queued in ledger.changed(0, state.bulk.upto)
-            if (queued.received, queued.document) >= reached
+            if covers(state.bulk, (queued.received, queued.document))
         }
     assert index.keys() == expected
     assert index.count() == len(expected)
+
+
+def covers(state: Bulk, document: tuple[int, int]) -> bool:
+    ahead = (document < stretch.after and document >= stretch.last for stretch in state.ahead)
+    return document >= state.reached or any(ahead)
 
 
 def assert_done(tree: Tree, index: Index) -> None:
@@ -140,6 +174,53 @@ def test_stopped_and_continued_where_it_was(tree: Tree, index: Index) -> None:
     assert report.added == 45 - held
     assert told[0][0] >= held and told[-1] == (45, 45)
     assert_done(tree, index)
+
+
+def test_stopped_in_the_middle_of_shares_everything_read_is_kept(
+    tree: Tree, index: Index, tmp_path: Path
+) -> None:
+    tree.file(tree.folder(), [dated(n) for n in range(600)])
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    reached = 0
+    for _ in range(2):
+        with subprocess.Popen(
+            [sys.executable, str(script), tree.root], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            told = int(next(line for line in process.stdout if int(line) >= reached + 60))
+            process.terminate()
+            *_, last = process.stdout
+        assert last == "interrupted\n"
+        state = index.state()
+        assert state and state.bulk and state.bulk.ahead and state.bulk.since
+        assert index.count() == state.bulk.done >= told - 2  # those in the hands of the processes
+        assert_true(tree.ledger, index)
+        reached = index.count()
+    assert drain(tree.ledger, index, nullcontext).added == 600 - reached > 0
+    assert_done(tree, index)
+
+
+@given(st.data())
+def test_shares_in_any_order_and_early_ends_come_to_the_whole(data: st.DataObject) -> None:
+    """Documents (n, n), newest first; each run divides what is left among shares, and keeps parts of some."""
+    count = data.draw(st.integers(1, 40))
+    state = Bulk(0, LATEST, LATEST, 0)
+    for _ in range(data.draw(st.integers(1, 4))):
+        left = [n for n in range(count, 0, -1) if not covers(state, (n, n))]
+        size, after = data.draw(st.integers(1, 12)), state.reached
+        shares = []
+        for at in range(0, len(left), size):
+            shares.append((after, left[at : at + size]))
+            after = (shares[-1][1][-1],) * 2
+        for after, share in data.draw(st.permutations(shares)):
+            if kept := share[: data.draw(st.integers(0, len(share)))]:
+                state = state.further(Stretch(after, (kept[-1],) * 2), len(kept))
+                left = [n for n in left if n not in kept]
+        assert [n for n in range(count, 0, -1) if not covers(state, (n, n))] == left
+        assert state.done == count - len(left)
+        if not left:
+            assert state.ahead == () and state.since == 1
 
 
 def test_mail_that_comes_meanwhile_does_not_wait_for_the_end(tree: Tree, index: Index) -> None:
@@ -283,7 +364,7 @@ def test_processes_share_the_memory(count: int, wanted: int, memory: int, proces
 def test_shares_are_of_one_size_and_as_many_for_each_process(count: int, processes: int) -> None:
     size = bulk._share_size(count, processes)
     shares = -(-count // size)
-    assert size <= 20_000
+    assert size <= bulk.SHARE
     assert count < 400 or shares % processes == 0
 
 

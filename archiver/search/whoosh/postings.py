@@ -146,6 +146,8 @@ def ascending(ids: list[int], weights: list[int], values: list[bytes] | None) ->
     in_order = sorted(ids)
     if ids == in_order:
         return ids, weights, values
+    if ids[::-1] == in_order:
+        return in_order, weights[::-1], values and values[::-1]
     order = sorted(range(len(ids)), key=ids.__getitem__)
     return in_order, [*map(weights.__getitem__, order)], values and [*map(values.__getitem__, order)]
 

@@ -134,10 +134,15 @@ class TestDue:
         assert due([*far, *near[::-1]]) == near
 
     def test_small_ones_first(self) -> None:
-        large = [segment(n, 9000) for n in range(8)]
+        large = [segment(n, 3000) for n in range(8)]
         small = [segment(10 + n, 10) for n in range(8)]
         assert due([*large, *small]) == small
         assert due(large) == large
+
+    def test_of_large_ones_more_are_let_be(self) -> None:
+        many = [segment(n, 4096, newest=100 * n) for n in range(24)]
+        assert due(many[1:]) == []
+        assert due(many) == many[:8]
 
     def test_one_that_is_more_than_a_fifth_deleted(self) -> None:
         assert due([segment(1, 100, deleted=20)]) == []
@@ -154,7 +159,7 @@ class TestDue:
             segments.append(segment(1000 + number, sum(each.documents for each in chosen)))
         assert due(segments) == []
         assert sum(each.documents for each in segments) == sum(sizes)
-        assert len(segments) <= 7 * 7
+        assert len(segments) <= 3 * 7 + 3 * 23
 
 
 class TestProcess:
