@@ -91,6 +91,7 @@ class Feed:
     def position(self) -> IndexState:
         """How far the index is, after making it one of this ledger."""
         with self.whole():
+            self.index.recover()
             state = self.index.state()
         if state and state.stemming != self.stemming:
             self._begin_anew(_STEMMED)

@@ -263,6 +263,9 @@ class Index(Protocol):
     def verify(self) -> None:
         """Compare every byte of the last commit with what was written; DamagedError when one differs."""
 
+    def recover(self) -> None:
+        """The same after an unclean end, or when a search met damage; otherwise it costs nothing."""
+
     def mend(self, before: Callable[[IndexState | None, set[bytes]], None]) -> None:
         """Leave out what is not what was written: one commit, the state stays as it was.
 

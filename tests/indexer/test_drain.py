@@ -21,6 +21,7 @@ from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
 from archiver.store.rebuild import rebuild
+from tests.search.whoosh.test_damage import zero_postings
 from tests.store.tree import Tree, message
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -316,6 +317,35 @@ class TestDamaged:
         assert set(found(tree, other, "subject:number")) == keys(range(1, 11))
         other.verify()
         assert feed(tree, other) == IndexReport()
+        other.close()
+
+    @pytest.mark.parametrize("harm", [cut, flip, remove])
+    def test_found_when_nothing_is_new(self, tree: Tree, index: Index, harm: Callable[[Path], None]) -> None:
+        inbox = tree.folder()
+        for number in (1, 3):
+            tree.file(inbox, [message(number), message(number + 1)], first=number)
+            feed(tree, index, tidy=False)
+        harm(segments(tree)[0])
+        other = open_index(index_path(tree.root))
+        report = feed(tree, other)
+        assert report.added == 2
+        assert report.rebuilt.endswith("; what it held is indexed again")
+        assert_equal(tree, other)
+        other.verify()
+        assert feed(tree, other) == IndexReport()
+        other.close()
+
+    def test_met_by_a_search_it_is_found_by_the_next_drain(self, tree: Tree, index: Index) -> None:
+        tree.file(tree.folder(), [message(n) for n in range(1, 5)])
+        feed(tree, index)
+        zero_postings(Path(index_path(tree.root)))
+        other = open_index(index_path(tree.root))
+        assert feed(tree, other) == IndexReport()
+        with pytest.raises(DamagedError, match="is damaged"):
+            found(tree, other, "subject:number")
+        assert feed(tree, other).added == 4
+        assert set(found(tree, other, "subject:number")) == keys(range(1, 5))
+        other.verify()
         other.close()
 
     @pytest.mark.parametrize("step", ["touch", "commit"])

@@ -23,7 +23,6 @@ from archiver.search.whoosh.storage import write_durably
 from archiver.search.whoosh.sweep import sweep
 
 _LOCK = "MAIN_WRITELOCK"  # the name Whoosh's own writers lock
-_WRITING = "writing"
 
 
 @contextmanager
@@ -50,7 +49,7 @@ def writing(folder: str) -> Iterator[Record | None]:
     """The lock, and a directory that holds the last commit and nothing else; its record."""
     with locked(folder):
         record = current(folder)
-        marker = os.path.join(folder, _WRITING)
+        marker = os.path.join(folder, records.WRITING)
         if record and os.path.exists(marker):
             records.check_hashes(folder, record)
         sweep(folder, record)
@@ -93,6 +92,13 @@ def commit(
     sweep(folder, done[0])
 
 
+def recover(folder: str) -> None:
+    """`Index.recover` on the directory of an index."""
+    if os.path.exists(os.path.join(folder, records.WRITING)):
+        with writing(folder):
+            pass  # entering it looks, leaving it says that all is well
+
+
 def clear(folder: str) -> None:
     """Delete every file of the index, readable or not."""
     with locked(folder):
@@ -119,5 +125,5 @@ def _live(folder: str, segment: SegmentRecord) -> Iterator[bytes]:
 
 
 def _come_to_an_end(folder: str) -> None:
-    if os.path.exists(marker := os.path.join(folder, _WRITING)):
+    if os.path.exists(marker := os.path.join(folder, records.WRITING)):
         os.unlink(marker)

@@ -129,6 +129,11 @@ class WhooshIndex:
                 for segment in lacking(self._segments(), places.ledger):
                     note(segment, places)
 
+    def recover(self) -> None:
+        from archiver.search.whoosh.commit import recover
+
+        recover(self.path)
+
     def mend(self, before: Callable[[IndexState | None, set[bytes]], None]) -> None:
         from archiver.search.whoosh.commit import mend
 

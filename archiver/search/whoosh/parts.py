@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 from archiver.errors import DamagedError
-from archiver.search.whoosh.record import REBUILD, SegmentRecord, file_hash
+from archiver.search.whoosh.record import REBUILD, SegmentRecord, file_hash, suspect
 
 KEY_SIZE = 32
 
@@ -61,6 +61,7 @@ class Parts:
         except _UNREADABLE as error:
             if file_hash(self.path) == self.record.hash:
                 raise
+            suspect(os.path.dirname(self.path))
             raise DamagedError(f"{self.record.file} of the index is damaged", hint=REBUILD) from error
 
     def part(self, extension: str) -> memoryview:

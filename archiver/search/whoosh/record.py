@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -23,7 +23,12 @@ from archiver.search.index import IndexState
 FORMAT = 3
 """Of the record, the schema and the analysis together: another number means rebuild."""
 
-REBUILD = "run `archiver reindex` to build it anew"
+REBUILD = (
+    "run `archiver sync`, which indexes again what is damaged, or `archiver reindex`, which builds it anew"
+)
+
+WRITING = "writing"
+"""There while somebody writes; who meets damage leaves it, too, for the next writer to look twice."""
 
 _toc = re.compile(r"_MAIN_(\d+)\.toc\Z")
 
@@ -146,6 +151,12 @@ def check_hashes(folder: str, record: Record) -> None:
     for file, expected in wanted.items():
         if not is_sound(folder, file, expected):
             raise DamagedError(f"{file} of the index is not what was written", hint=REBUILD)
+
+
+def suspect(folder: str) -> None:
+    """Let the next writer compare every byte, if that can be written down."""
+    with suppress(OSError):
+        os.close(os.open(os.path.join(folder, WRITING), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
 def is_sound(folder: str, file: str, expected: str) -> bool:
