@@ -42,14 +42,14 @@ class Asked(msgspec.Struct, frozen=True):
 def asking(archive: Archive, text: str) -> Iterator[Asked]:
     """A query, its words as those of the index were analysed; QueryError when it is wrong."""
     now, wanted = datetime.now(), archive.config.index.stemming
-    tree = parse(text, now=now, stemming=wanted)
+    tree = parse(text, now=now, stemming=wanted, message=archive.resolve)
     with archive.ledger() as ledger, archive.index() as index:
         state = index.state()
         if state and state.stemming != wanted:
             archive.say(
                 f"the index was built with stemming: {state.stemming}; archiver sync makes it {wanted}"
             )
-            tree = parse(text, now=now, stemming=state.stemming)
+            tree = parse(text, now=now, stemming=state.stemming, message=archive.resolve)
         yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index))
 
 

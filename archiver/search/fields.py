@@ -9,7 +9,7 @@ import msgspec
 from archiver.search.kinds import KINDS
 
 Kind = Literal["content", "document", "place"]
-Takes = Literal["words", "term", "date", "size", "name", "choice"]
+Takes = Literal["words", "term", "message", "date", "size", "name", "choice"]
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -70,6 +70,13 @@ FIELDS: tuple[Field, ...] = (
         (),
         ("attachment", *(kind.name for kind in KINDS)),
     ),
+    Field(
+        "thread",
+        "document",
+        "message",
+        "the conversation of this message, whole",
+        "thread:1a2b3c4d",
+    ),
     Field("before", "document", "date", "dated earlier than the first moment of", "before:2024-03"),
     Field("after", "document", "date", "dated at the first moment of, or later", "after:2024-03-05"),
     Field("date", "document", "date", "dated within; ranges include both ends", "date:2024..2025-03"),
@@ -105,8 +112,11 @@ CONTENT: tuple[str, ...] = tuple(field.name for field in FIELDS if field.kind ==
 ANYWHERE: tuple[str, ...] = tuple(field.name for field in FIELDS if field.anywhere)
 """The fields that a word without a field is looked for in, all together."""
 
-TERMS = ("has", "mimetype", "id", "refers")
-"""The fields that have terms which are asked for as a whole; `refers`: the ids a message refers to."""
+TERMS = ("has", "mimetype", "id", "refers", "topic")
+"""The fields that have terms which are asked for as a whole.
+
+`refers`: the ids a message refers to; `topic`: what its subject is about, for replies that refer to none.
+"""
 
 STEMMED = ("subject", "body", "attachment")
 """The fields whose words are stemmed where the configuration says so; names are not."""
@@ -124,6 +134,7 @@ CHOICES: dict[tuple[str, str], Field] = {
 _TAKES = {
     "words": 'a word, start*, a "phrase" or a (group)',
     "term": "exactly this, in any case",
+    "message": "an id as search shows it, or a Message-ID",
     "date": "2024, 2024-03, 2024-03-05, today, yesterday, 7d, 3w, 2m, 1y",
     "size": "bytes, or 200k, 5M, 1G (1k = 1024)",
     "name": "a name; * and ? stand for any characters, any case",

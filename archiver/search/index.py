@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from archiver.search.ids import Ids, id_term
+from archiver.search.ids import Ids, id_term, topic_terms
 from archiver.search.kinds import kinds
-from archiver.search.tree import Node
+from archiver.search.threads import Link
+from archiver.search.tree import Node, Thread
 
 if TYPE_CHECKING:
     from archiver.message import Address, Message
@@ -28,6 +29,12 @@ BODY_LIMIT = 4_000_000
 
 TERM_LIMIT = 100
 """Characters of a type that are searched."""
+
+CONVERSATION_LIMIT = 20_000
+"""Messages of a conversation that are looked at."""
+
+SENDERS_LIMIT = 100
+"""Messages of a conversation whose senders are told with a hit."""
 
 DISPLAY_LIMIT = 300
 """Characters of subject and sender that a hit carries."""
@@ -128,7 +135,8 @@ class Document(msgspec.Struct, frozen=True):
     """A message as it is searched and shown. Dates are Unix seconds, sizes wire bytes.
 
     `from_`, `to` (Bcc too), `cc` and `bcc` have one entry for each address, `Name <address>`, `lists` one for
-    each List-Id. `attachments` are texts of attachments. `id` is its Message-ID, `refers` those it refers to.
+    each List-Id. `attachments` are texts of attachments. `id` is its Message-ID, `refers` those it refers to,
+    the one it answers last. `topic` is what its subject is about; `is_reply`: that says it is one.
     """
 
     key: bytes
@@ -146,6 +154,8 @@ class Document(msgspec.Struct, frozen=True):
     mimetypes: tuple[str, ...] = ()
     id: str = ""
     refers: tuple[str, ...] = ()
+    topic: str = ""
+    is_reply: bool = False
     has_attachment: bool = False
     has_calendar: bool = False
     is_encrypted: bool = False
@@ -161,6 +171,44 @@ class Hit(msgspec.Struct, frozen=True):
     subject: str
     sender: str
     has_attachment: bool
+
+
+class Linked(msgspec.Struct, frozen=True):
+    """A message of a conversation, and what ties it to the others."""
+
+    hit: Hit
+    ids: Ids
+
+    @property
+    def link(self) -> Link:
+        ids = self.ids
+        return Link(self.hit.key, self.hit.date, ids.own, ids.refers, ids.topic, ids.reply)
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """The messages of a conversation, oldest first; `whole`: these are all of them."""
+
+    messages: tuple[Linked, ...]
+    whole: bool
+
+
+class ThreadHit(msgspec.Struct, frozen=True):
+    """A conversation with messages that were found: the first of them, how many, and how many it has in all.
+
+    `senders`: each once, as hits have them, in the order of time; of the first hundred messages.
+    """
+
+    hit: Hit
+    matched: int
+    messages: int
+    senders: tuple[str, ...]
+
+
+class ThreadHits(msgspec.Struct, frozen=True):
+    """A page of conversations; `more`: others follow."""
+
+    hits: tuple[ThreadHit, ...]
+    more: bool
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -250,6 +298,18 @@ class Index(Protocol):
     def ids(self, key: bytes) -> Ids | None:
         """The ids of this document; None when it is not in the index."""
 
+    def conversation(self, of: Thread) -> Conversation:
+        """What belongs together with a document, or with all that have or name an id (`threads.groups`).
+
+        Nothing when there is no such document. Of more than CONVERSATION_LIMIT messages, those that fewest
+        steps lead to.
+        """
+
+    def search_threads(
+        self, tree: Node, places: Places, order: Order = "newest", offset: int = 0, limit: int = 20
+    ) -> ThreadHits:
+        """The conversations of what `search` finds, in the order of the first of each, from `offset` on."""
+
     def maintain(self, lock: Lock = nullcontext, idle: Callable[[], None] = lambda: None) -> bool:
         """One step of tidying up; True when another is worth taking.
 
@@ -296,7 +356,9 @@ def open_draft(place: str, stemming: str = "off") -> Draft:
 
 def document(key: bytes, received: int, size: int, message: Message) -> Document:
     """A message as a document; `received` is its INTERNALDATE, `size` its bytes on the wire."""
-    from archiver.message import document_date, lists, message_id, referred
+    from archiver.message import base_subject, document_date, lists, message_id, referred
+
+    topic, is_reply = base_subject(message.subject)
 
     return Document(
         key=key,
@@ -313,6 +375,8 @@ def document(key: bytes, received: int, size: int, message: Message) -> Document
         mimetypes=tuple(part.content_type for part in message.attachments),
         id=message_id(message),
         refers=referred(message),
+        topic=topic,
+        is_reply=is_reply,
         has_attachment=bool(message.attachments),
         has_calendar=message.calendar,
         is_encrypted=message.encrypted,
@@ -343,6 +407,7 @@ def exact_terms(document: Document) -> dict[str, Iterable[str]]:
         "mimetype": dict.fromkeys((*types, *(each.partition("/")[0] for each in types))),
         "id": (id_term(document.id),) if document.id else (),
         "refers": dict.fromkeys(map(id_term, document.refers)),
+        "topic": topic_terms(document.topic, document.is_reply and not document.refers),
     }
 
 

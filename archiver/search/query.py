@@ -25,7 +25,7 @@ from typing import NoReturn
 
 import msgspec
 
-from archiver.errors import QueryError
+from archiver.errors import NotFoundError, QueryError
 from archiver.search import values
 from archiver.search.analysis import ends_in_word, query_terms, stem_alternatives
 from archiver.search.fields import BY_NAME, CHOICES, FIELDS, STEMMED, Field
@@ -39,6 +39,7 @@ from archiver.search.tree import (
     Prefix,
     SamePlace,
     SizeRange,
+    Thread,
     Word,
     both,
     either,
@@ -47,6 +48,7 @@ from archiver.search.tree import (
 
 LENGTH_LIMIT = 10_000
 DEPTH_LIMIT = 50
+THREADS_LIMIT = 20
 PLACES_LIMIT = 200
 """Questions about places; the ledger takes no condition that is nested a thousand levels deep."""
 
@@ -56,6 +58,7 @@ _word = re.compile(f"[^\\s(){_QUOTES}]+")
 _no_character = re.compile("[\ud800-\udfff]")
 _quote = re.compile(f"[{_QUOTES}]")
 _field = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):")
+_short_id = re.compile(r"[0-9A-Fa-f]{4,64}\Z")
 _not_a_value = re.compile(r"//|:|\\")
 
 
@@ -67,10 +70,17 @@ class _Token(msgspec.Struct, frozen=True):
     at: int
 
 
-def parse(text: str, *, now: datetime, stemming: str = "off") -> Node:
+def _unknown(text: str) -> NoReturn:
+    raise NotFoundError(f"no message has the id {text}")
+
+
+def parse(
+    text: str, *, now: datetime, stemming: str = "off", message: Callable[[str], bytes] = _unknown
+) -> Node:
     """The tree of a query; `now` gives relative dates their meaning and all dates their zone.
 
-    `stemming` must be that of the index.
+    `stemming` must be that of the index. `message` gives the key of a message by its short id, or raises
+    NotFoundError.
     """
     if len(text) > LENGTH_LIMIT:
         raise QueryError(f"the query is longer than {LENGTH_LIMIT} characters", text, LENGTH_LIMIT)
@@ -78,7 +88,7 @@ def parse(text: str, *, now: datetime, stemming: str = "off") -> Node:
         raise QueryError("the query has a byte here that is not UTF-8", text, found.start())
     if not text.strip():
         raise QueryError("the query is empty", text, 0, hint="give a word to look for")
-    return _Parser(text, list(_tokens(text)), now, stemming).whole()
+    return _Parser(text, list(_tokens(text)), now, stemming, message).whole()
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -148,13 +158,22 @@ def _nearest(word: str, choices: Sequence[str] | dict[str, Field]) -> str | None
 class _Parser:
     """Recursive descent over the tokens; `field` is the one whose group is being read."""
 
-    def __init__(self, text: str, tokens: list[_Token], now: datetime, stemming: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        tokens: list[_Token],
+        now: datetime,
+        stemming: str,
+        message: Callable[[str], bytes],
+    ) -> None:
         self.text = text
         self.tokens = tokens
         self.now = now
         self.stemming = stemming
+        self.message = message
         self.next = 0
         self.places = 0
+        self.threads = 0
 
     def whole(self) -> Node:
         tree = self.any_of(None, 0)
@@ -237,6 +256,8 @@ class _Parser:
     def leaf(self, field: Field | None, token: _Token) -> Node:
         if field is None or field.takes == "words":
             return self.words(field.name if field else "", token)
+        if field.takes == "message":
+            return self.thread(field, token)
         try:
             leaf = _LEAVES[field.takes](field, token.text, self.now)
         except values.BadValue as error:
@@ -246,6 +267,21 @@ class _Parser:
         if self.places > PLACES_LIMIT:
             self.fail(f"more than {PLACES_LIMIT} accounts, folders, labels and flags", token.at)
         return leaf
+
+    def thread(self, field: Field, token: _Token) -> Node:
+        start = token.at + (token.kind == "phrase")
+        self.threads += 1
+        if self.threads > THREADS_LIMIT:
+            self.fail(f"more than {THREADS_LIMIT} conversations", token.at)
+        if _short_id.match(token.text):
+            try:
+                return Thread(key=self.message(token.text))
+            except NotFoundError as error:
+                self.fail(error.message, start, error.hint)
+        wanted = token.text.strip().strip("<>").strip()
+        if not wanted or ("@" not in wanted and wanted == token.text.strip()):
+            self.fail(f"{field.name}:{token.text} names no message", start, f"as in {field.example}")
+        return Thread(id=id_term(wanted))
 
     def words(self, field: str, token: _Token) -> Node:
         text, start = token.text, token.at + (token.kind == "phrase")

@@ -58,6 +58,16 @@ class Exact(msgspec.Struct, frozen=True):
     term: str
 
 
+class Thread(msgspec.Struct, frozen=True):
+    """A document of the conversation that the one with this key, or what has or names this id, belongs to.
+
+    `id` is a term of the field `id`; just one of the two is given.
+    """
+
+    key: bytes = b""
+    id: str = ""
+
+
 class Place(msgspec.Struct, frozen=True):
     """A fact of one place: `field` is account, folder, label or is; `value` a glob or a flag's name."""
 
@@ -89,7 +99,8 @@ class Or(msgspec.Struct, frozen=True):
     parts: tuple[Node, ...]
 
 
-Node: TypeAlias = Word | Phrase | Prefix | DateRange | SizeRange | Exact | Place | SamePlace | Not | And | Or
+Leaf: TypeAlias = Word | Phrase | Prefix | DateRange | SizeRange | Exact | Thread
+Node: TypeAlias = Leaf | Place | SamePlace | Not | And | Or
 Content: TypeAlias = Word | Phrase | Prefix
 
 

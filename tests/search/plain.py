@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import cast
+
+import msgspec
 
 from archiver.search.analysis import terms
 from archiver.search.ids import id_term
 from archiver.search.index import Document
+from archiver.search.threads import Link, groups
 from archiver.search.tree import (
     And,
     DateRange,
@@ -20,6 +24,7 @@ from archiver.search.tree import (
     Prefix,
     SamePlace,
     SizeRange,
+    Thread,
     Word,
 )
 
@@ -29,11 +34,39 @@ Places = Callable[[Node], AbstractSet[bytes]]
 
 def found(tree: Node, documents: Iterable[Document], places: Places) -> list[Document]:
     """The documents for which the tree holds, newest first."""
+    documents = list(documents)
+    tree = _resolved(tree, documents)
     matching = [document for document in documents if holds(tree, document, places)]
     return sorted(matching, key=lambda document: (document.date, document.key), reverse=True)
 
 
+class _Among(msgspec.Struct, frozen=True):
+    """A conversation, by the keys of its documents."""
+
+    keys: frozenset[bytes]
+
+
+def _resolved(node: Node, documents: Sequence[Document]) -> Node:
+    """The tree with what each conversation in it is."""
+    match node:
+        case Thread(key, id):
+            links = [Link(d.key, d.date, d.id, d.refers, d.topic, d.is_reply) for d in documents]
+            for group in groups(links):
+                if any(each.key == key or id in map(id_term, (each.own, *each.refers)) for each in group):
+                    return cast("Node", _Among(frozenset(each.key for each in group)))
+            return cast("Node", _Among(frozenset()))
+        case And(parts):
+            return And(tuple(_resolved(part, documents) for part in parts))
+        case Or(parts):
+            return Or(tuple(_resolved(part, documents) for part in parts))
+        case Not(part):
+            return Not(_resolved(part, documents))
+    return node
+
+
 def holds(node: Node, document: Document, places: Places) -> bool:
+    if isinstance(node, _Among):
+        return document.key in node.keys
     match node:
         case And(parts):
             return all(holds(part, document, places) for part in parts)
@@ -72,6 +105,7 @@ def _exact(document: Document, field: str) -> set[str]:
         "mimetype": {part for each in document.mimetypes for part in (each, each.partition("/")[0])},
         "id": {id_term(document.id)} if document.id else set(),
         "refers": set(map(id_term, document.refers)),
+        "topic": {id_term(document.topic)} if document.topic else set(),
     }
     return values[field]
 

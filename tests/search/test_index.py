@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from archiver.message import parse
-from archiver.search.ids import id_term
+from archiver.search.ids import LOST, id_term
 from archiver.search.index import (
     Document,
     Index,
@@ -45,6 +45,15 @@ def test_a_message_as_a_document() -> None:
     assert (made.is_encrypted, made.is_signed) == (False, True)
 
 
+def test_what_a_subject_is_about() -> None:
+    reply = RAW.replace(b"Subject: Plan", b"Subject: [list] AW: Plan")
+    lost = reply.replace(b"In-Reply-To:", b"X-Other:").replace(b"References:", b"X-Others:")
+    made, alone = (document(b"k" * 32, 1_800_000_000, 500, parse(raw)) for raw in (reply, lost))
+    assert (made.topic, made.is_reply, alone.topic, alone.is_reply) == ("plan", True, "plan", True)
+    assert set(exact_terms(made)["topic"]) == {id_term("plan")}
+    assert set(exact_terms(alone)["topic"]) == {id_term("plan"), LOST + id_term("plan")}
+
+
 def test_what_is_searched_and_shown_of_it() -> None:
     made = document(b"k" * 32, 1_800_000_000, 500, parse(RAW))
     assert texts(made) == {
@@ -64,6 +73,7 @@ def test_what_is_searched_and_shown_of_it() -> None:
         "mimetype": {"application/pdf", "application"},
         "id": {id_term("1@example.org")},
         "refers": {id_term("0@example.org")},
+        "topic": {id_term("plan")},
     }
     assert shown(made) == {
         "subject": "Plan",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.errors import QueryError
+from archiver.errors import NotFoundError, QueryError
 from archiver.search.ids import id_term
 from archiver.search.query import DEPTH_LIMIT, LENGTH_LIMIT, PLACES_LIMIT, parse
 from archiver.search.tree import (
@@ -23,6 +23,7 @@ from archiver.search.tree import (
     Prefix,
     SamePlace,
     SizeRange,
+    Thread,
     Word,
 )
 
@@ -237,6 +238,47 @@ def test_mistake(text: str) -> None:
     assert message in caught.value.message
     assert (caught.value.position, caught.value.query) == (position, text)
     assert caught.value.exit_code == 2
+
+
+def one_message(text: str) -> bytes:
+    """`resolve` of an archive with a single message."""
+    if not ("a1b2" * 16).startswith(text.lower()):
+        raise NotFoundError(f"no message has the id {text}", hint="`archiver search` shows ids")
+    return bytes.fromhex("a1b2" * 16)
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("thread:a1b2", Thread(key=bytes.fromhex("a1b2" * 16))),
+        ("thread:A1B2a1", Thread(key=bytes.fromhex("a1b2" * 16))),
+        ("thread:<a.b@example.org>", Thread(id=id_term("a.b@example.org"))),
+        ("thread:A.b@example.org", Thread(id=id_term("a.b@example.org"))),
+        ("thread:<deadbeef>", Thread(id=id_term("deadbeef"))),
+        ('thread:"<a b@example.org>"', Thread(id=id_term("a b@example.org"))),
+        ("-thread:a1b2", Not(Thread(key=bytes.fromhex("a1b2" * 16)))),
+        ("thread:(<a@x> OR <b@x>)", Or((Thread(id=id_term("a@x")), Thread(id=id_term("b@x"))))),
+    ],
+)
+def test_thread(text: str, tree: Node) -> None:
+    assert parse(text, now=NOW, message=one_message) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "message"),
+    [
+        ("a thread:beef", 9, "no message has the id beef"),
+        ('thread:"dead"', 8, "no message has the id dead"),
+        ("thread:word", 7, "thread:word names no message"),
+        ("thread:<>", 7, "names no message"),
+        ("thread:a1b", 7, "names no message"),
+        ("thread:a1b2 " * 21, 12 * 20 + 7, "more than 20 conversations"),
+    ],
+)
+def test_a_thread_of_no_message(text: str, position: int, message: str) -> None:
+    with pytest.raises(QueryError, match=message) as caught:
+        parse(text, now=NOW, message=one_message)
+    assert caught.value.position == position
 
 
 @pytest.mark.parametrize(

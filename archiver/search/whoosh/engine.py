@@ -6,15 +6,33 @@ answer. What writes imports Whoosh and is imported when it is first needed (star
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from archiver.errors import DamagedError
 from archiver.search.ids import Ids
-from archiver.search.index import Document, Hit, Hits, IndexState, Lock, Order, Places, Portion, Total
-from archiver.search.tree import Node
+from archiver.search.index import (
+    SENDERS_LIMIT,
+    Conversation,
+    Document,
+    Hit,
+    Hits,
+    IndexState,
+    Linked,
+    Lock,
+    Order,
+    Places,
+    Portion,
+    ThreadHit,
+    ThreadHits,
+    Total,
+)
+from archiver.search.tree import Node, Thread
 from archiver.search.whoosh import record as records
+from archiver.search.whoosh.conversations import Conversations, Spot, page
 from archiver.search.whoosh.evaluate import Reading
 from archiver.search.whoosh.numbers import lacking, note
 from archiver.search.whoosh.pages import by_date
@@ -29,6 +47,7 @@ class Snapshot:
     def __init__(self, record: Record, segments: Sequence[Segment]) -> None:
         self.record = record
         self.segments = segments
+        self.conversations = Conversations(segments)
 
 
 class WhooshIndex:
@@ -63,21 +82,41 @@ class WhooshIndex:
                 return segment.ids(number)
         return None
 
+    def conversation(self, of: Thread) -> Conversation:
+        if (snapshot := self._current()) is None:
+            return Conversation((), whole=True)
+        conversations, segments = snapshot.conversations, snapshot.segments
+        walked = conversations.of(of)
+        spots = sorted(walked.found, key=conversations.place)
+        return Conversation(
+            tuple(Linked(_hit(segments[at], number), walked.found[at, number]) for at, number in spots),
+            walked.whole,
+        )
+
+    def search_threads(
+        self, tree: Node, places: Places, order: Order = "newest", offset: int = 0, limit: int = 20
+    ) -> ThreadHits:
+        if (snapshot := self._current()) is None:
+            return ThreadHits((), more=False)
+        readings = self._readings(places, whole=order == "relevance")
+        found, more = page(
+            snapshot.conversations,
+            lambda wanted: _ordered(readings, tree, order, wanted)[0],
+            offset,
+            limit,
+        )
+        place = snapshot.conversations.place
+        return ThreadHits(
+            tuple(_thread_hit(readings, tree, first, sorted(spots, key=place)) for first, spots in found),
+            more,
+        )
+
     def search(
         self, tree: Node, places: Places, order: Order = "newest", offset: int = 0, limit: int = 20
     ) -> Hits:
         readings = self._readings(places, whole=order == "relevance")
-        wanted = offset + limit
-        page: Sequence[tuple[int, int]]
-        if order == "relevance":
-            from archiver.search.whoosh.rank import by_score
-
-            ranked, found = by_score(readings, tree, wanted)
-            page, in_all = [entry[3:] for entry in ranked[offset:]], Total(found, exact=True)
-        else:
-            dated, found, scans = by_date(readings, tree, order == "newest", wanted)
-            page, in_all = [entry[2:] for entry in dated[offset:]], total(tree, found, scans)
-        return Hits(in_all, tuple(_hit(readings[at].segment, number) for at, number in page))
+        found, in_all = _ordered(readings, tree, order, offset + limit)
+        return Hits(in_all(), tuple(_hit(readings[at].segment, number) for at, number in found[offset:]))
 
     def matches(self, tree: Node, places: Places) -> int:
         return sum(count(reading, tree, reading.everything) for reading in self._readings(places))
@@ -147,8 +186,15 @@ class WhooshIndex:
         clear(self.path)
 
     def _readings(self, places: Places, whole: bool = False) -> list[Reading]:
+        snapshot = self._current()
+        if snapshot is None:
+            return []
         asked = _Asked(places)
-        return [Reading(segment, asked, whole) for segment in self._segments()]
+        threads = _Threads(snapshot.conversations)
+        return [
+            Reading(segment, asked, whole, partial(threads.documents, at))
+            for at, segment in enumerate(snapshot.segments)
+        ]
 
     def _segments(self) -> Sequence[Segment]:
         snapshot = self._current()
@@ -196,6 +242,51 @@ class _Asked:
         if tree not in self._answers:
             self._answers[tree] = self._places.documents(tree)
         return self._answers[tree]
+
+
+class _Threads:
+    """Conversations as sets of documents, each walked only once, however many segments want it."""
+
+    def __init__(self, conversations: Conversations) -> None:
+        self._conversations = conversations
+        self._found: dict[Thread, dict[int, set[int]]] = {}
+
+    def documents(self, at: int, node: Thread) -> AbstractSet[int]:
+        """Those in this segment."""
+        if node not in self._found:
+            found: defaultdict[int, set[int]] = defaultdict(set)
+            for segment, number in self._conversations.of(node).found:
+                found[segment].add(number)
+            self._found[node] = dict(found)
+        return self._found[node].get(at, frozenset())
+
+
+def _ordered(
+    readings: Sequence[Reading], tree: Node, order: Order, wanted: int
+) -> tuple[list[Spot], Callable[[], Total]]:
+    """The first `wanted` documents found, or all; how to know how many there are."""
+    if order == "relevance":
+        from archiver.search.whoosh.rank import by_score
+
+        ranked, found = by_score(readings, tree, wanted)
+        return [entry[3:] for entry in ranked], lambda: Total(found, exact=True)
+    dated, found, scans = by_date(readings, tree, order == "newest", wanted)
+    return [entry[2:] for entry in dated], lambda: total(tree, found, scans)
+
+
+def _thread_hit(readings: Sequence[Reading], tree: Node, first: Spot, members: Sequence[Spot]) -> ThreadHit:
+    """A conversation of these members, in the order of time, of which `first` was found first."""
+    matched = 0
+    for at, reading in enumerate(readings):
+        if inside := {number for segment, number in members if segment == at}:
+            matched += len(reading.live(tree, range(min(inside), max(inside) + 1), inside))
+    hits = [_hit(readings[at].segment, number) for at, number in members[:SENDERS_LIMIT]]
+    return ThreadHit(
+        hit=_hit(readings[first[0]].segment, first[1]),
+        matched=matched,
+        messages=len(members),
+        senders=tuple(dict.fromkeys(hit.sender for hit in hits if hit.sender)),
+    )
 
 
 def _hit(segment: Segment, number: int) -> Hit:

@@ -29,6 +29,7 @@ from archiver.search.tree import (
     Prefix,
     SamePlace,
     SizeRange,
+    Thread,
     Word,
 )
 from archiver.search.whoosh.lists import Postings
@@ -48,21 +49,28 @@ _LISTS = 4096
 class Reading:
     """One query's view of a segment: the lists it has looked up."""
 
-    def __init__(self, segment: Segment, places: Places, whole: bool = False) -> None:
-        """`whole`: more will be read of a list than its ids."""
+    def __init__(
+        self,
+        segment: Segment,
+        places: Places,
+        whole: bool = False,
+        thread: Callable[[Thread], AbstractSet[int]] = lambda node: frozenset(),
+    ) -> None:
+        """`whole`: more will be read of a list than its ids. `thread`: documents of a conversation."""
         self.segment = segment
         self.whole = whole
         self.everything = range(segment.record.documents)
+        self.thread = thread
         self._places = places
         self._deleted = frozenset(segment.record.deleted)
         self._postings: dict[tuple[str, str], Postings | None] = {}
         self._starting: dict[tuple[str, str], Starting] = {}
         self._ordered: dict[int, list[Node]] = {}
 
-    def live(self, node: Node, window: range) -> AbstractSet[int]:
-        """The documents in the window for which the tree holds, deleted ones left out."""
+    def live(self, node: Node, window: range, among: AbstractSet[int] | None = None) -> AbstractSet[int]:
+        """The documents in the window (and `among` those) for which the tree holds, no deleted ones."""
         with self.segment.reading():
-            return matching(self, node, window) - self._deleted
+            return matching(self, node, window, among) - self._deleted
 
     def postings(self, field: str, term: str) -> Postings | None:
         """None when no document has the term."""
@@ -156,6 +164,9 @@ def matching(
             return _holding(window, among, dates, partial(_inside, low=start, high=end))
         case SizeRange(low, high):
             return _holding(window, among, reading.segment.sizes, partial(_inside, low=low, high=high))
+        case Thread():
+            everywhere = reading.thread(node) if among is None else reading.thread(node) & among
+            return {number for number in everywhere if number in window}
         case SamePlace():
             return _holding(window, among, reading.numbers, reading.documents(node).__contains__)
         case Word() | Exact():
@@ -182,6 +193,8 @@ def span(reading: Reading, node: Node) -> range:
             return everything[low : None if end is None else bisect_left(dates, end)]
         case Word() | Exact():
             return _hull([range(each.first, each.last + 1) for each in _lists(reading, node)])
+        case Thread():
+            return _hull([range(number, number + 1) for number in reading.thread(node)])
     return everything
 
 
@@ -200,6 +213,8 @@ def cost(reading: Reading, node: Node) -> int:
             return sum(_LOOK * _rarest(reading, field, terms) for field in fields_of(node))
         case SamePlace():
             return len(reading.documents(node))
+        case Thread():
+            return len(reading.thread(node))
     return len(reading.everything)
 
 
@@ -212,7 +227,7 @@ def most(reading: Reading, node: Node) -> int:
             return sum(most(reading, part) for part in parts)
         case Phrase(_, terms):
             return sum(_rarest(reading, field, terms) for field in fields_of(node))
-        case Word() | Exact() | SamePlace():
+        case Word() | Exact() | Thread() | SamePlace():
             return cost(reading, node)
     return len(reading.everything)
 

@@ -68,7 +68,7 @@ class Gathered:
         self._dates.append(document.date)
         self._sizes.append(document.size)
         self._stored.append(pack_stored(shown(document)))
-        self._ids.append(ids.pack(document.id, document.refers))
+        self._ids.append(ids.pack(document.id, document.refers, document.topic, document.is_reply))
 
     def segment(self, folder: str) -> SegmentRecord:
         """Write a segment of all documents, one at least, in the order of (date, key)."""

@@ -137,8 +137,17 @@ class Segment(Parts):
 
     def ids(self, number: int) -> Ids:
         """The hashed Message-IDs of a document: its own and those it refers to."""
+        return unpack(self.packed_ids(number))
+
+    def packed_ids(self, number: int) -> bytes:
         data, lengths, begins = self._ids
-        return unpack(bytes(data[begins[number] : begins[number] + lengths[number]]))
+        return bytes(data[begins[number] : begins[number] + lengths[number]])
+
+    def all_ids(self) -> Iterator[bytes]:
+        """As they are packed (`archiver.search.ids`), of every document."""
+        data, lengths, begins = self._ids
+        whole = bytes(data)
+        return (whole[begin : begin + length] for begin, length in zip(begins, lengths, strict=False))
 
 
 class Terms:

@@ -71,7 +71,7 @@ def _fields(document: Document) -> dict[str, Any]:
         "bcc": _listed(document.bcc),
         "list": _listed(document.lists),
         "attachment": _listed(document.attachments),
-        "ids": ids.pack(document.id, document.refers),
+        "ids": ids.pack(document.id, document.refers, document.topic, document.is_reply),
         **{name: list(found) for name, found in exact_terms(document).items()},
     }
     if known := facts(document):
