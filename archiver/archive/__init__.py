@@ -434,6 +434,19 @@ class Archive:
 
         return parse(self.wire(key))
 
+    def texts(self, keys: Sequence[bytes]) -> Iterator[str]:
+        """The text of each message; empty where it cannot be read."""
+        from archiver.message import parse
+        from archiver.store.reader import Reader
+
+        with self.ledger() as ledger:
+            reader = Reader(ledger)
+            for key in keys:
+                try:
+                    yield parse(reader.wire(key)).text
+                except ArchiverError:
+                    yield ""
+
     def save_attachments(self, key: bytes, directory: str) -> Iterator[str]:
         """Write every attachment into `directory`, under safe names, nothing overwritten; their paths."""
         from archiver.message import attachment_bytes, parse, safe_filename

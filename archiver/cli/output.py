@@ -20,6 +20,12 @@ def print_json(value: Any) -> None:
     write_bytes(data.encode() + b"\n")
 
 
+def print_json_line(value: Any) -> None:
+    """The same on one line."""
+    data = msgspec.json.encode(_plain(value)).decode()
+    write_bytes("".join(c if c.isprintable() else _escaped(c) for c in data).encode() + b"\n")
+
+
 def _plain(value: Any) -> Any:
     """Builtin values only: bytes in hex, errors as objects."""
     return _encodable(msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=_as_object))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +15,13 @@ from archiver.cli.text import count, moment, one_line, pad, printable
 if TYPE_CHECKING:
     from archiver.archive import Archive
     from archiver.archive.reports import Results, Row
+    from archiver.cli.template import Slot
     from archiver.search.fields import Field
     from archiver.search.index import Order
-    from archiver.store.records import Spot
 
 _SENDER = 30
 _SUBJECT = 100
+_SHAPES = ("table", "paths", "keys", "ids", "jsonl")
 
 
 class _Command(click.Command):
@@ -47,6 +49,20 @@ def _in_two(line: str) -> tuple[str, str]:
 
 def _also(field: Field) -> list[str]:
     return [f"(also {alias}:)" for alias in field.aliases]
+
+
+def _as_shape(ctx: click.Context, parameter: click.Parameter, value: str) -> str | Sequence[str | Slot]:
+    """The name of a shape, or a template."""
+    if value in _SHAPES:
+        return value
+    if "{" not in value:
+        raise click.BadParameter(
+            f"{value!r} is none of {', '.join(_SHAPES)}, nor a template with a {{name}} in it", ctx, parameter
+        )
+    from archiver.cli.template import parse
+
+    as_text(ctx, parameter, value)
+    return parse(value)
 
 
 @click.command(
@@ -81,10 +97,15 @@ def _also(field: Field) -> list[str]:
 @click.option(
     "--format",
     "shape",
-    type=click.Choice(["table", "paths", "keys"]),
     default="table",
     show_default=True,
-    help="A table for people, or a line each: the file, or the whole key.",
+    metavar="SHAPE",
+    callback=_as_shape,
+    help="A table for people; or a line each: paths (the file), keys (the whole key), ids, jsonl (an object);"
+    " or as a template says: '{date} {from:20} {subject}'.",
+)
+@click.option(
+    "--snippets", "with_snippets", is_flag=True, help="Show the part of the text that was found, too."
 )
 @click.pass_obj
 def command(
@@ -94,7 +115,8 @@ def command(
     limit: int,
     offset: int,
     as_json: bool,
-    shape: str,
+    shape: str | Sequence[str | Slot],
+    with_snippets: bool,
 ) -> None:
     """Find messages; the first column is the id that show, attachments and resend take.
 
@@ -104,53 +126,44 @@ def command(
     archive = session.archive()
     results = archive.search(" ".join(query), order=sort, offset=offset, limit=limit)
     say_behind(results.behind)
-    if as_json:
-        from archiver.cli.output import print_json
-
-        print_json(_facts(results, offset))
-    elif shape == "keys":
+    if as_json or shape == "jsonl":
+        _objects(archive, results, offset, with_snippets, as_json)
+    elif shape in ("keys", "ids"):
         for row in results.rows:
-            print(row.hit.key.hex())
+            print(row.hit.key.hex() if shape == "keys" else row.id)
     elif shape == "paths":
         _paths(archive, results)
-    else:
-        _table(archive, results)
+    elif shape == "table":
+        _table(archive, results, with_snippets)
         say(_range(results, offset) + _why_empty(archive, results))
+    else:
+        _lines(archive, results, shape)
 
 
-def _facts(results: Results, offset: int) -> dict[str, Any]:
-    return {
-        "total": results.total.count,
-        "exact": results.total.exact,
-        "offset": offset,
-        **behind_facts(results.behind),
-        "hits": [
-            {
-                "id": row.id,
-                "key": row.hit.key.hex(),
-                "date": row.hit.date,
-                "size": row.hit.size,
-                "from": row.hit.sender,
-                "subject": row.hit.subject,
-                "attachment": row.hit.has_attachment,
-                "tags": row.tags,
-                "places": [_place(spot) for spot in row.spots],
-            }
-            for row in results.rows
-        ],
-    }
+def _objects(archive: Archive, results: Results, offset: int, with_snippets: bool, whole: bool) -> None:
+    """One object with all the hits, or one a line for each."""
+    from archiver.cli.hits import excerpts, facts
+    from archiver.cli.output import print_json, print_json_line
+
+    found = excerpts(archive, results, with_snippets)
+    hits = [facts(row, each) for row, each in zip(results.rows, found, strict=True)]
+    if not whole:
+        for hit in hits:
+            print_json_line(hit)
+        return
+    total = {"total": results.total.count, "exact": results.total.exact, "offset": offset}
+    print_json({**total, **behind_facts(results.behind), "hits": hits})
 
 
-def _place(spot: Spot) -> dict[str, Any]:
-    """`gone` is null, or when it was found gone (Unix seconds)."""
-    return {
-        "account": spot.account,
-        "folder": spot.folder,
-        "flags": spot.flags,
-        "labels": spot.label_names,
-        "gone": spot.gone or None,
-        "received": spot.received,
-    }
+def _lines(archive: Archive, results: Results, shape: Sequence[str | Slot]) -> None:
+    """A line for each hit, as a template says."""
+    from archiver.cli.hits import excerpts
+    from archiver.cli.template import Hit, render, wants
+
+    found = excerpts(archive, results, wants(shape, "snippet"))
+    for row, excerpt in zip(results.rows, found, strict=True):
+        path = next(archive.paths([row.hit.key]), "") if wants(shape, "path") else ""
+        print(render(shape, Hit(row, path, excerpt.text if excerpt else "")))
 
 
 def _paths(archive: Archive, results: Results) -> None:
@@ -165,9 +178,10 @@ def _paths(archive: Archive, results: Results) -> None:
 
 
 def _where(row: Row) -> str:
-    """The folders of a message, each once, those it is gone from marked; then its tags."""
-    names = {f"{s.account}/{s.folder}{' (gone)' if s.gone else ''}": None for s in row.spots}
-    return " ".join((", ".join(names), *(f"+{name}" for name in row.tags)))
+    """The folders of a message, then its tags."""
+    from archiver.cli.hits import folders
+
+    return " ".join((folders(row), *(f"+{name}" for name in row.tags)))
 
 
 def _range(results: Results, offset: int) -> str:
@@ -189,14 +203,19 @@ def _why_empty(archive: Archive, results: Results) -> str:
         return "" if ledger.document_count() else "; the archive is empty, archiver sync fills it"
 
 
-def _table(archive: Archive, results: Results) -> None:
+def _table(archive: Archive, results: Results, with_snippets: bool) -> None:
     if sys.stdout.isatty():
         from archiver.cli.table import print_table
 
         print_table(archive, results, _where)
         return
-    for row in results.rows:
+    from archiver.cli.hits import excerpts
+
+    found = excerpts(archive, results, with_snippets)
+    for row, excerpt in zip(results.rows, found, strict=True):
         mark = "+" if row.hit.has_attachment else " "
         sender, subject = one_line(row.hit.sender, _SENDER), one_line(row.hit.subject, _SUBJECT)
         places = printable(_where(row))
         print(f"{row.id}  {moment(row.hit.date)} {mark} {pad(sender, _SENDER)}  {subject}  [{places}]")
+        if excerpt and excerpt.text:
+            print(f"{'':{len(row.id)}}  {printable(excerpt.text)}")

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from archiver.cli.text import columns, moment, one_line, pad, printable
-from archiver.errors import ArchiverError
 from archiver.search.snippet import Snippet, snippet, wanted
 
 if TYPE_CHECKING:
@@ -32,9 +31,10 @@ def print_table(archive: Archive, results: Results, where: Callable[[Row], str])
     digits = max(len(row.id) for row in results.rows)
     titles = ("id".ljust(digits), pad("date", 16 if wide else 10), pad("from", _SENDER) if wide else "")
     _print(console, Text("  ".join(filter(None, (*titles, "subject"))), style="bold"))
-    for row in results.rows:
+    texts = archive.texts([row.hit.key for row in results.rows])
+    for row, text in zip(results.rows, texts, strict=True):
         _print(console, _first(row, results, digits, wide))
-        _print(console, _second(archive, row, results, where(row), console.width, wide))
+        _print(console, _second(text, row, results, where(row), console.width, wide))
 
 
 def _print(console: Console, line: Text) -> None:
@@ -57,13 +57,13 @@ def _first(row: Row, results: Results, digits: int, wide: bool) -> Text:
     return line.append_text(shown)
 
 
-def _second(archive: Archive, row: Row, results: Results, where: str, width: int, wide: bool) -> Text:
+def _second(text: str, row: Row, results: Results, where: str, width: int, wide: bool) -> Text:
     """The folders, and why it was found in as many columns as are left."""
     about = printable(where) if wide else f"{_sender(row, _SENDER)}, {printable(where)}"
     line = Text(f"  {about}  ", style="dim")
     left = width - columns(line.plain)
     if left >= _SHORTEST_EXCERPT:
-        line.append_text(_excerpt(archive, row, results, left))
+        line.append_text(_marked(snippet(text, wanted(results.tree, "body"), left)))
     return line
 
 
@@ -71,15 +71,6 @@ def _sender(row: Row, width: int) -> str:
     """The name, or the address where there is none."""
     name, _, _ = row.hit.sender.rpartition("<")
     return one_line(name.strip(' "') or row.hit.sender, width)
-
-
-def _excerpt(archive: Archive, row: Row, results: Results, width: int) -> Text:
-    """The part of the text that shows why it was found; empty where it cannot be read."""
-    try:
-        text = archive.message(row.hit.key).text
-    except ArchiverError:
-        return Text()
-    return _marked(snippet(text, wanted(results.tree, "body"), width))
 
 
 def _marked(found: Snippet) -> Text:

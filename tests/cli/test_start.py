@@ -21,7 +21,7 @@ sys.exit(code)
 PACKAGES = {"archiver", "click", "msgspec", "yaml", "typing_extensions"}
 MODULES = {
     "archive": {"find", "ids", "reports"},
-    "cli": {"app", "behind", "search", "text"},
+    "cli": {"app", "behind", "hits", "search", "text"},
     "config": {"load", "structs"},
     "errors": set(),
     "search": {
