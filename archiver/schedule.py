@@ -395,5 +395,7 @@ def _line(name: str, report: SyncReport) -> str:
     parts = [f"{stored} new" if stored else "nothing new"]
     if waiting:
         parts.append(f"{waiting} to be tried again")
+    if report.index and (unread := report.index.attachments.unread):
+        parts.append(f"{len(unread)} attachments without text")
     parts += [f"{folder.folder}: {folder.error}" for folder in account.folders if folder.error]
     return f"{name}: {', '.join(parts)}"

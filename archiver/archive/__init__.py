@@ -155,6 +155,12 @@ class Archive:
                 check.error = exc
             yield check
 
+    def missing(self) -> str | None:
+        """What is not installed and would be of use, and how to install it."""
+        from archiver.archive.attachments import missing
+
+        return missing(self.config.index)
+
     def check_smtp(self) -> Iterator[tuple[str, ArchiverError | None]]:
         """Log in to every sending server; sends nothing."""
         for name, server in self.config.smtp.items():
@@ -293,6 +299,7 @@ class Archive:
         tidy: bool = True,
         bulk_lock: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> IndexReport:
+        from archiver.archive.attachments import notices, reading
         from archiver.archive.progress import told_how_far
         from archiver.indexer import drain
 
@@ -305,12 +312,15 @@ class Archive:
                 workers=self.config.index.workers,
                 memory=self.config.index.memory,
                 stemming=self.config.index.stemming,
+                attachments=reading(self.config.index),
                 tidy=tidy,
                 advance=advance,
                 stop=self.stop,
             )
         if report.rebuilt:
             self.say(f"the index was brought in line with the mail: {report.rebuilt}")
+        for notice in notices(self.config.index, report.attachments):
+            self.say(notice)
         if report.left:
             self.say(f"much mail is being indexed by {holder(self.root, BULK) or 'another run'}")
         return report

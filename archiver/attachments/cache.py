@@ -70,10 +70,12 @@ class Cache:
             self._db = sqlite3.connect(self._path, timeout=10, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
-            if self._db.execute("PRAGMA user_version").fetchone()[0] not in (0, _VERSION):
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _VERSION):
                 raise sqlite3.DatabaseError("of another version")
-            self._db.execute(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version={_VERSION}")
+            if version == 0:
+                self._db.execute(_SCHEMA)
+                self._db.execute(f"PRAGMA user_version={_VERSION}")
         except (sqlite3.Error, OSError) as error:
             self._failed(error)
 

@@ -66,13 +66,6 @@ def text_of(kind: str, data: bytes, limit: int) -> str:
     return _READERS[kind](data, limit)[:limit]
 
 
-def version() -> str:
-    """Of all that reads documents here: another one may read what this one could not."""
-    from importlib.metadata import version as version_of
-
-    return f"1 kreuzberg-{version_of('kreuzberg')}"
-
-
 def _text(data: bytes, limit: int) -> str:
     return readable(data[: 4 * limit])
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from typing import TypeAlias
 
 import msgspec
 
-from archiver.attachments import formats
 from archiver.workers import Crashed, Workers
 
 LATE = "reading it takes too long"
@@ -75,6 +73,8 @@ def read_document(task: Task) -> Outcome:
 
 
 def _read(task: Task) -> Outcome:
+    from archiver.attachments import formats
+
     try:
         return Outcome(formats.text_of(task.kind, task.data, task.characters))
     except formats.Encrypted:
@@ -102,6 +102,8 @@ def _prepare(memory: int) -> None:
     What is printed may have content in it. The library unpacks a part of itself into a directory of a name
     that anybody can guess, and takes what is there: so it gets one of its own, for as long as that takes.
     """
+    import tempfile
+
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
         os.dup2(null, stream)
@@ -120,6 +122,8 @@ def _prepare(memory: int) -> None:
 
 
 def _load() -> None:
+    from archiver.attachments import formats
+
     try:
         formats.text_of("pdf", _LEAST_PDF, 1)
     except formats.Damaged:

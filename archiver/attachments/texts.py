@@ -8,7 +8,6 @@ from functools import cached_property
 
 import msgspec
 
-from archiver.attachments import formats
 from archiver.attachments.cache import Cache, Entry, digest_of
 from archiver.attachments.kinds import kind_of, kind_said
 from archiver.attachments.process import Outcome, Process, Task, Work, read_document
@@ -18,7 +17,16 @@ from archiver.message import Attachment, contents
 _CHARACTERS = 4_000_000
 _SECONDS = 120.0
 _MOST = 200
+# Raised when `formats` reads a document in another way.
+_FORMATS = 1
 _BUSY = "there are too many that take long"
+
+
+def reader_version() -> str:
+    """Of all that reads documents here: another one may read what this one could not."""
+    from importlib.metadata import version
+
+    return f"{_FORMATS} kreuzberg-{version('kreuzberg')}"
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -80,7 +88,7 @@ class Texts:
 
     @cached_property
     def _version(self) -> str:
-        return "" if self._reading.known else formats.version()
+        return "" if self._reading.known else reader_version()
 
     def of(self, key: bytes, raw: bytes, attachments: Sequence[Attachment]) -> tuple[str, ...]:
         """The texts of a message's attachments, in their order, where there are any."""

@@ -27,6 +27,8 @@ def command(session: Session, connect: bool) -> None:
         f"{printable(session.path)} is valid: {count(len(config.accounts), 'account')}, {servers},"
         f" archive in {printable(config.archive)}"
     )
+    if absent := archive.missing():
+        print(absent)
     if not connect:
         return
     failures: list[ArchiverError] = []

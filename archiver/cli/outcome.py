@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from archiver.cli.text import printable
+from archiver.cli.app import say
+from archiver.cli.text import count, printable
 from archiver.errors import ArchiverError, PartialError
+
+if TYPE_CHECKING:
+    from archiver.indexer import IndexReport
+
+# Attachments that could not be read are named, so many of them.
+_NAMED = 20
+# Digits of a message's key, enough to tell it from others.
+_ID = 12
 
 
 def conclude(errors: Mapping[str, ArchiverError], total: int, done: str) -> None:
@@ -26,6 +36,17 @@ def conclude(errors: Mapping[str, ArchiverError], total: int, done: str) -> None
     summary = ArchiverError(f"none of {total} accounts could be {done}")
     summary.exit_code = worst.exit_code
     raise summary
+
+
+def say_unread(report: IndexReport) -> None:
+    """What could not be read of the mail that was indexed: messages, and attachments of others."""
+    for lost in report.unreadable:
+        say(f"not indexed: {lost.reason}")
+    unread = report.attachments.unread
+    for each in unread[:_NAMED]:
+        say(f"warning: message {each.key.hex()[:_ID]}, attachment {each.part}: {each.reason}")
+    if unread:
+        say(f"{count(len(unread), 'attachment')} could not be read; the messages are indexed all the same")
 
 
 def print_errors(errors: Iterable[ArchiverError]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from archiver.cli.app import Session, say
+from archiver.cli.app import Session
+from archiver.cli.outcome import say_unread
 from archiver.cli.progress import meter
 from archiver.cli.text import count
 from archiver.errors import PartialError
@@ -26,8 +27,7 @@ def command(session: Session, anew: bool) -> None:
     with session.stoppable(), meter() as progress:
         report = archive.reindex(progress.indexed, anew=anew)
     print(f"indexed {count(report.added, 'message')}")
-    for lost in report.unreadable:
-        say(f"not indexed: {lost.reason}")
+    say_unread(report)
     if report.unreadable:
         raise PartialError(
             f"{count(len(report.unreadable), 'message')} could not be read", hint="archiver verify says which"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archiver.cli.app import Session, as_text, say
-from archiver.cli.outcome import conclude, print_errors
+from archiver.cli.app import Session, as_text
+from archiver.cli.outcome import conclude, print_errors, say_unread
 from archiver.cli.output import print_json
 from archiver.cli.progress import meter
 from archiver.cli.text import count, printable, size
@@ -64,8 +64,8 @@ def _print(report: SyncReport) -> None:
                 print(f"  {printable(folder.folder)}: {printable(line)}")
     if report.index and report.index.added:
         print(f"indexed {count(report.index.added, 'message')}")
-    for lost in report.index.unreadable if report.index else ():
-        say(f"not indexed: {lost.reason}")
+    if report.index:
+        say_unread(report.index)
 
 
 def _summary(account: AccountReport) -> str:

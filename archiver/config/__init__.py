@@ -3,7 +3,7 @@
 from archiver.config.load import find, load, parse, warnings
 from archiver.config.structs import (
     Account,
-    Compress,
+    AutoOnOff,
     Config,
     Duration,
     Folders,
@@ -19,7 +19,7 @@ from archiver.config.structs import (
 
 __all__ = [
     "Account",
-    "Compress",
+    "AutoOnOff",
     "Config",
     "Duration",
     "Folders",

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 Security = Literal["tls", "starttls", "none"]
-Compress = Literal["auto", "on", "off"]
+AutoOnOff = Literal["auto", "on", "off"]
 Namespace = Literal["personal", "others", "shared"]
 PERSONAL: tuple[Namespace, ...] = ("personal",)
 Stemming = Literal[
@@ -163,7 +163,7 @@ class ImapServer(Server, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=20, description="connections at once, at most; fewer where the server wants fewer")
     ] = CONNECTIONS
     compress: Annotated[
-        Compress,
+        AutoOnOff,
         Meta(description="COMPRESS=DEFLATE; `auto`: where the line is slower than compressing"),
     ] = "auto"
     daily_bytes: Annotated[
@@ -296,6 +296,8 @@ class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 _LEAST_MEMORY = Size(128 << 20)
+# Several times that is in memory while it is read.
+_LARGEST_ATTACHMENT = Size(32 << 20)
 
 
 class IndexSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -305,7 +307,11 @@ class IndexSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, le=64, description="processes that index much mail; 0: one per core, at most 4")
     ] = 0
     memory: Annotated[
-        Size, Meta(description="what all of them together take; fewer are started where it is short")
+        Size,
+        Meta(
+            description="what all of them together take, the reading of a large attachment apart; fewer are "
+            "started where it is short"
+        ),
     ] = Size(512 << 20)
     stemming: Annotated[
         Stemming,
@@ -315,9 +321,22 @@ class IndexSettings(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "off"
 
+    attachments: Annotated[
+        AutoOnOff,
+        Meta(
+            description="search the text of attachments; needs the extra `attachments`; auto: when that is "
+            "installed; after a change the next sync indexes mail that has attachments again"
+        ),
+    ] = "auto"
+    attachment_size: Annotated[Size, Meta(description="attachments of more bytes are not read")] = Size(
+        25 << 20
+    )
+
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.memory < _LEAST_MEMORY:
             yield "memory", f"expected at least {_LEAST_MEMORY}"
+        if not 0 < self.attachment_size <= _LARGEST_ATTACHMENT:
+            yield "attachment_size", f"expected at most {_LARGEST_ATTACHMENT}"
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,8 +15,9 @@ that were under way. Mail that arrives meanwhile does not wait for its end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 
+from archiver.attachments import Reading
 from archiver.errors import DamagedError, InterruptedRun
 from archiver.indexer.bulk import Options, go_through
 from archiver.indexer.feed import AgainError, Feed, IndexReport, mended
@@ -40,6 +41,7 @@ def drain(
     workers: int = 0,
     memory: int = MEMORY,
     stemming: str = "off",
+    attachments: Reading | None = None,
     tidy: bool = True,
     advance: Callable[[int, int], None] = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
@@ -48,30 +50,38 @@ def drain(
 
     `lock` is held for each commit, `bulk_lock` during a bulk: when it raises LockedError, somebody else is at
     it, and it is left to them. A damaged index, one fed from another ledger, and one stemmed in another way
-    are made right first; `report.rebuilt` says why. `advance(done, total)` counts documents. `stop` is asked
-    twice a second: InterruptedRun, and what was committed stays, to be continued from.
+    are made right first; `report.rebuilt` says why. `attachments` is what may be spent on one, None where
+    their texts are to be left out; when that changes, mail that has some is indexed again.
+    `advance(done, total)` counts documents. `stop` is asked twice a second: InterruptedRun, and what was
+    committed stays, to be continued from.
     """
-    feed = Feed(ledger, index, lock, stemming)
+    options = Options(workers, memory, advance, stop)
+    with closing(Feed(ledger, index, lock, stemming, attachments)) as feed:
+        _drain(feed, bulk_lock, options, tidy)
+    return feed.report
+
+
+def _drain(feed: Feed, bulk_lock: Lock, options: Options, tidy: bool) -> None:
     while True:
         try:
-            with lock():
+            feed.prepare(options.stop)
+            with feed.lock():
                 state = feed.position()
                 much = feed.is_much(state)
                 done = 0 if much else feed.catch_up(state)
             if much or state.bulk:
-                options = Options(workers, memory, advance, stop)
                 if not go_through(feed, bulk_lock, options):
                     feed.report.left = True
-                    return feed.report
+                    return
             elif done:
-                advance(done, done)
+                options.advance(done, done)
             else:
                 if tidy:
-                    _tidy(feed, stop)
-                return feed.report
+                    _tidy(feed, options.stop)
+                return
         except AgainError:
             continue
-        if stop():
+        if options.stop():
             raise InterruptedRun()
 
 

@@ -20,6 +20,8 @@ SHARE = 7_000
 # Bytes that processes take before they hold any mail, and what one must have for it to be worth starting.
 _OWN = 64 << 20
 _WORKER = 44 << 20
+# Of the process that reads attachments for one of them; a document takes more, within its own limit.
+_READER = 56 << 20
 _LEAST = 24 << 20
 # Documents that keep a process busy for about as long as it takes to start.
 _WORTH = 200
@@ -60,8 +62,12 @@ def _write(feed: Feed, change: int, bulk: Bulk, options: Options) -> Bulk:
     if not count:
         return bulk
     done, total = bulk.done, bulk.done + count
-    processes, memory = _divided(count, worker_count(options.workers), options.memory)
-    with feed.index.drafting() as place, Workers.stepping(write_share, processes) as pool:
+    each = _WORKER + (_READER if feed.reads else 0)
+    processes, memory = _divided(count, worker_count(options.workers), options.memory, each)
+    with (
+        feed.index.drafting() as place,
+        Workers.stepping(write_share, processes, parents=feed.reads) as pool,
+    ):
 
         def idle() -> None:
             if options.stop():
@@ -101,6 +107,7 @@ def _keep(feed: Feed, bulk: Bulk, share: Share, made: Written) -> Bulk:
         feed.index.adopt(made.portions, state, outdated)
     feed.report.added += sum(portion.documents for portion in made.portions)
     feed.report.unreadable += made.unreadable
+    feed.report.attachments = feed.report.attachments.plus(made.attachments)
     if not feed.is_much(state):
         feed.catch_up(state)
     return bulk
@@ -123,10 +130,10 @@ def _unchanged(feed: Feed, bulk: Bulk) -> IndexState:
     return state
 
 
-def _divided(count: int, wanted: int, memory: int) -> tuple[int, int]:
-    """How many processes, and how many bytes of documents each may gather."""
-    processes = max(min(wanted, count // _WORTH, (memory - _OWN) // (_WORKER + _LEAST)), 1)
-    return processes, max((memory - _OWN) // processes - _WORKER, _LEAST)
+def _divided(count: int, wanted: int, memory: int, each: int) -> tuple[int, int]:
+    """How many processes, and how many bytes of documents each may gather beside the `each` it takes."""
+    processes = max(min(wanted, count // _WORTH, (memory - _OWN) // (each + _LEAST)), 1)
+    return processes, max((memory - _OWN) // processes - each, _LEAST)
 
 
 def _share_size(count: int, processes: int) -> int:
@@ -139,7 +146,8 @@ def _shares(feed: Feed, bulk: Bulk, place: str, memory: int, size: int) -> Itera
     number = 0
     after: Received = bulk.reached
     while (line := Line.of(feed.ledger.queued(number * size, size))).count:
-        share = Share(number, line, after, feed.ledger.root, place, memory, bulk.upto, feed.stemming)
+        where = feed.ledger.root, place
+        share = Share(number, line, after, *where, memory, bulk.upto, feed.stemming, feed.reading)
         yield share
         after = share.stretch.last
         number += 1

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
 from msgspec.structs import replace
 
-from archiver.errors import DamagedError
+from archiver.attachments import Reading, Tally
+from archiver.errors import DamagedError, InterruptedRun
 from archiver.indexer.reading import Documents, Unreadable
-from archiver.search.index import Document, Index, IndexState, Lock
+from archiver.search.index import Attachments, Document, Index, IndexState, Lock
+from archiver.search.places import LedgerPlaces
+from archiver.search.tree import Exact
 from archiver.store.ledger import Ledger
+from archiver.store.records import Queued
 
 FEW = 400
 """So many changes are gone through at once: starting processes for them would cost more than it saves."""
@@ -34,6 +38,7 @@ class IndexReport(msgspec.Struct, kw_only=True):
     rebuilt: str = ""
     left: bool = False
     unreadable: list[Unreadable] = msgspec.field(default_factory=list)
+    attachments: Tally = Tally()
 
     def plus(self, later: IndexReport) -> IndexReport:
         """What this drain and a later one did together."""
@@ -43,6 +48,7 @@ class IndexReport(msgspec.Struct, kw_only=True):
             rebuilt=self.rebuilt or later.rebuilt,
             left=later.left,
             unreadable=[*self.unreadable, *later.unreadable],
+            attachments=self.attachments.plus(later.attachments),
         )
 
 
@@ -51,16 +57,29 @@ class AgainError(Exception):
 
 
 class Feed:
-    """The two, the lock of the index, and a report of what was done. The methods need the lock."""
+    """The two, the lock of the index, and a report of what was done; close it. Most methods need the lock.
 
-    def __init__(self, ledger: Ledger, index: Index, lock: Lock, stemming: str) -> None:
+    `reading` is what may be spent on attachments, None as long as they are none of the index's.
+    """
+
+    def __init__(
+        self, ledger: Ledger, index: Index, lock: Lock, stemming: str, reading: Reading | None = None
+    ) -> None:
         self.ledger = ledger
         self.index = index
         self.lock = lock
         self.stemming = stemming
+        self.reading: Reading | None = None
         self.report = IndexReport()
+        self._may_read = reading
         self._damages = 0
         self._documents = Documents(ledger.root)
+        self._prepared: dict[tuple[bytes, int], Document | Unreadable] = {}
+
+    @property
+    def reads(self) -> bool:
+        """Whether attachments are read, and not only known."""
+        return self.reading is not None and not self.reading.known
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -82,7 +101,8 @@ class Feed:
 
     def _begin_anew(self, reason: str) -> None:
         self.index.clear()
-        self.report = IndexReport(removed=self.report.removed, rebuilt=reason)
+        attachments = self.report.attachments
+        self.report = IndexReport(removed=self.report.removed, rebuilt=reason, attachments=attachments)
 
     def is_ours(self, state: IndexState) -> bool:
         """Whether the index was fed from this ledger, and its words stemmed as they are to be."""
@@ -97,22 +117,86 @@ class Feed:
             self._begin_anew(_STEMMED)
             state = None
         if state is None:
-            return IndexState(self.ledger.id, 0, self.stemming)
+            state = IndexState(self.ledger.id, 0, self.stemming)
+            return self._reading_for(replace(state, attachments=self._attachments("off")))
         # Before looking at what is there, since a pull may go on: what it adds now comes as a change.
         last = self.ledger.last_change()
         if self.is_ours(state) and state.seen <= last:
-            return state
+            return self._reading_for(self._with_attachments(state))
         self.report.rebuilt = self.report.rebuilt or _OTHER
         known = self.ledger.keys("1")
         with self.whole():
             present = self.index.keys()
         # First, so that a kill between the two leaves the index another ledger's, and all this is done again.
         self.ledger.touch(known - present)
-        state = IndexState(self.ledger.id, last, self.stemming)
+        state = IndexState(self.ledger.id, last, self.stemming, attachments=state.attachments)
         with self.whole():
             self.index.apply((), present - known, state)
         self.report.removed += len(present - known)
+        return self._reading_for(self._with_attachments(state))
+
+    def _attachments(self, before: Attachments) -> Attachments:
+        """Whether texts of attachments are to be in the index, which had them as `before` says."""
+        if self._may_read is None:
+            return "off"
+        if self._may_read.known:
+            return "off" if before == "off" else "some"
+        return "on"
+
+    def _with_attachments(self, state: IndexState) -> IndexState:
+        """The state, after asking again for all that has attachments where they come in or go out.
+
+        Not in the middle of a bulk, which ends as it began.
+        """
+        wanted = self._attachments(state.attachments)
+        if wanted == state.attachments or (state.bulk and wanted != "some"):
+            return state
+        if wanted != "some":
+            with self.whole():
+                concerned = set(self.index.found(Exact("has", "attachment"), LedgerPlaces(self.ledger)))
+            # First, so that a kill between the two repeats work and loses nothing.
+            self.ledger.touch(concerned)
+        state = replace(state, attachments=wanted)
+        with self.whole():
+            self.index.apply((), (), state)
         return state
+
+    def _reading_for(self, state: IndexState) -> IndexState:
+        """The state, after seeing to it that what comes is read as it says."""
+        reading = self._may_read if state.attachments != "off" else None
+        if reading != self.reading:
+            self.close()
+            self.reading = reading
+            self._documents = Documents(self.ledger.root, reading)
+        return state
+
+    def prepare(self, stop: Callable[[], bool]) -> None:
+        """Read the few documents that come next while the lock is not held: attachments may take long."""
+        if self._may_read is None or self._may_read.known:
+            return
+        try:
+            state = self.index.state() or IndexState(self.ledger.id, 0, self.stemming, attachments="on")
+        except DamagedError:
+            return
+        if state.attachments == "off" or not self.is_ours(state) or self.is_much(state):
+            return
+        self._reading_for(state)
+        size = 0
+        for queued in self.ledger.changed(state.seen, self.ledger.last_change()):
+            if stop():
+                raise InterruptedRun()
+            self._prepared[queued.key, queued.received] = self._documents.read(queued)
+            size += queued.size
+            if size >= BATCH_BYTES:
+                break
+
+    def _read(self, queued: Queued) -> Document | Unreadable:
+        return self._prepared.pop((queued.key, queued.received), None) or self._documents.read(queued)
+
+    def close(self) -> None:
+        self._prepared.clear()
+        self.report.attachments = self.report.attachments.plus(self._documents.tally())
+        self._documents.close()
 
     def is_much(self, state: IndexState) -> bool:
         """Whether more than a few changes were not looked at."""
@@ -125,7 +209,7 @@ class Feed:
         size = done = 0
         for queued in self.ledger.changed(state.seen, last):
             done += 1
-            document = self._documents.read(queued)
+            document = self._read(queued)
             if isinstance(document, Unreadable):
                 self.report.unreadable.append(document)
                 continue

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
+from archiver.attachments import Reading, Tally
 from archiver.errors import ArchiverError, StoreError
 from archiver.indexer.reading import Documents, Unreadable
 from archiver.search.index import Portion, Received, Stretch, open_draft
@@ -63,6 +65,7 @@ class Share(msgspec.Struct, frozen=True):
     memory: int
     seen: int
     stemming: str = "off"
+    reading: Reading | None = None
     tries: int = 0
 
     @property
@@ -77,9 +80,14 @@ class Written(msgspec.Struct, frozen=True):
     portions: tuple[Portion, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     left: int = 0
+    attachments: Tally = Tally()
 
     def plus(self, other: Written) -> Written:
-        return Written(self.portions + other.portions, self.unreadable + other.unreadable)
+        return Written(
+            self.portions + other.portions,
+            self.unreadable + other.unreadable,
+            attachments=self.attachments.plus(other.attachments),
+        )
 
 
 Answer: TypeAlias = "tuple[int, Written | ArchiverError]"
@@ -89,13 +97,13 @@ Pool: TypeAlias = "Workers[Share, Answer]"
 def write_share(share: Share, step: Step) -> Answer:
     """Write a share; runs in a worker. A step for each document, and one more."""
     try:
-        return share.number, _write(share, step)
+        with closing(Documents(share.root, share.reading)) as documents:
+            return share.number, _write(share, documents, step)
     except ArchiverError as error:
         return share.number, error
 
 
-def _write(share: Share, step: Step) -> Written:
-    documents = Documents(share.root)
+def _write(share: Share, documents: Documents, step: Step) -> Written:
     draft = open_draft(share.place, share.stemming)
     portions: list[Portion] = []
     unreadable: list[Unreadable] = []
@@ -115,7 +123,7 @@ def _write(share: Share, step: Step) -> Written:
     step()
     if len(draft):
         portions.append(draft.write())
-    return Written(tuple(portions), tuple(unreadable), left)
+    return Written(tuple(portions), tuple(unreadable), left, documents.tally())
 
 
 def written(pool: Pool, shares: Iterable[Share], idle: Callable[[], None]) -> Iterator[tuple[Share, Written]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Order = Literal["newest", "oldest", "relevance"]
 Lock = Callable[[], AbstractContextManager[None]]
+Attachments = Literal["off", "on", "some"]
 BODY_LIMIT = 4_000_000
 """Characters of a body that are searched; what follows them is not."""
 
@@ -93,13 +94,15 @@ class Bulk(msgspec.Struct, frozen=True):
 class IndexState(msgspec.Struct, frozen=True):
     """How far an index is: which ledger it was fed from, its last change in it, how words are stemmed.
 
-    `bulk`: what else of that ledger is in it.
+    `bulk`: what else of that ledger is in it. `attachments`: whether their texts are in it; of `some`, where
+    they could not be read for a while.
     """
 
     ledger: str
     change: int
     stemming: str = "off"
     bulk: Bulk | None = None
+    attachments: Attachments = "off"
 
     @property
     def seen(self) -> int:

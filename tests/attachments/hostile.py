@@ -24,6 +24,9 @@ def obey(task: Task) -> Outcome:
         case b"once" if not os.path.exists(rest):
             os.close(os.open(rest, os.O_CREAT))
             os.kill(os.getpid(), signal.SIGTERM)
+        case b"absent":
+            path = rest.partition(b":")[2]
+            return Outcome("present" if os.path.exists(path) else "absent")
         case b"slow":
             time.sleep(float(rest))
             return Outcome(f"slow {os.getpid()}")

@@ -197,6 +197,17 @@ class TestProblems:
         assert problems("archive: a\nindex: {memory: 100M}\n") == ["2: index.memory: expected at least 128M"]
         assert parse("archive: a\nindex: {memory: 1G}\n", Path()).index.memory == 1 << 30
 
+    def test_attachments(self) -> None:
+        assert parse("archive: a\n", Path()).index.attachments == "auto"
+        assert parse("archive: a\nindex: {attachments: off}\n", Path()).index.attachments == "off"
+        assert parse("archive: a\nindex: {attachment_size: 1M}\n", Path()).index.attachment_size == 1 << 20
+        assert problems("archive: a\nindex: {attachments: some}\n") == [
+            "2: index.attachments: expected one of auto, on, off"
+        ]
+        assert problems("archive: a\nindex: {attachment_size: 1G}\n") == [
+            "2: index.attachment_size: expected at most 32M"
+        ]
+
     @pytest.mark.parametrize(
         ("text", "expected"),
         [

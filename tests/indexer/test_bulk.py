@@ -354,7 +354,7 @@ def test_a_process_writes_whenever_it_holds_enough(
     [(100_000, 4, 512, 4), (100_000, 8, 512, 6), (100_000, 4, 200, 2), (100_000, 2, 64, 1), (500, 4, 512, 2)],
 )
 def test_processes_share_the_memory(count: int, wanted: int, memory: int, processes: int) -> None:
-    found, each = bulk._divided(count, wanted, memory << 20)
+    found, each = bulk._divided(count, wanted, memory << 20, bulk._WORKER)
     assert found == processes
     assert each >= 24 << 20
     assert bulk._OWN + found * (bulk._WORKER + each) <= max(memory, 132) << 20
