@@ -50,9 +50,10 @@ format: .venv/installed-dev ## put the code into the project's form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/installed ## pulling beside mbsync, push, searching and indexing beside notmuch and mu, languages, each once
+bench: .venv/installed ## pulling beside mbsync, restoring, push, searching and indexing beside notmuch and mu, languages, each once
 	.ci/test-servers
 	.venv/bin/python -m bench.pull all --short
+	.venv/bin/python -m bench.restore --runs 1
 	.venv/bin/python -m bench.push
 	.venv/bin/python -m bench.search
 	.venv/bin/python -m bench.languages

@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
     from archiver.archive.accounts import Mailbox
     from archiver.archive.reports import Counted, Imported, Results, Tagged
+    from archiver.archive.restore import Selection
     from archiver.imap import Connection
     from archiver.indexer import IndexReport
     from archiver.message import Message
     from archiver.pull import AccountReport, Progress
     from archiver.resend import MessageReport, Report
+    from archiver.restore import Progress as RestoreProgress
+    from archiver.restore import RestoreReport
     from archiver.search.index import Index, Order
     from archiver.smtp import Session
     from archiver.store.tags import Change
@@ -528,6 +531,31 @@ class Archive:
 
         with User(self.root) as user:
             return user.outbox(open_only=open_only)
+
+    # restore
+
+    def restore_count(self, selection: Selection) -> int:
+        """How many messages a selection means. NotFoundError where there are none."""
+        from archiver.archive.restore import chosen
+
+        with self.ledger() as ledger:
+            return len({origin.key for origin in chosen(ledger, selection)})
+
+    def restore(
+        self, selection: Selection, account: str, where: Callable[[str], str], progress: RestoreProgress
+    ) -> RestoreReport:
+        """Put messages into an account's mailbox; `where` gives the folder for what was in one."""
+        from archiver.archive.restore import restore
+
+        return restore(self, selection, account, where, progress)
+
+    def restore_preview(
+        self, selection: Selection, account: str, where: Callable[[str], str]
+    ) -> RestoreReport:
+        """What `restore` would put where; changes nothing anywhere."""
+        from archiver.archive.restore import preview
+
+        return preview(self, selection, account, where)
 
     # verify
 

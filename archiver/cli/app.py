@@ -30,6 +30,7 @@ VERBS = {
     "show": "Show a message",
     "attachments": "List or save a message's attachments",
     "resend": "Send messages again over SMTP",
+    "restore": "Put messages back into a mailbox, or into another one",
     "outbox": "Show what was sent again and what became of it",
     "status": "Show what is archived, and the last and next runs",
     "run": "Sync on schedule until stopped",

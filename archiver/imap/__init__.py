@@ -1,15 +1,32 @@
-"""The IMAP edge: connect, log in, list, select, fetch. The only importer of imapclient."""
+"""The IMAP edge: connect, log in, list, select, fetch, watch, append. The only importer of imapclient."""
 
 from archiver.imap.connection import Connection, connect
-from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Receive, Selected, Spooled, Status
+from archiver.imap.types import (
+    Appended,
+    Failed,
+    Fetched,
+    Listed,
+    Mailbox,
+    Opened,
+    Outgoing,
+    Receive,
+    Refused,
+    Selected,
+    Spooled,
+    Status,
+)
 
 __all__ = [
+    "Appended",
     "Connection",
     "Failed",
     "Fetched",
     "Listed",
     "Mailbox",
+    "Opened",
+    "Outgoing",
     "Receive",
+    "Refused",
     "Selected",
     "Spooled",
     "Status",

@@ -1,4 +1,6 @@
-"""One logged-in connection. Reads only: EXAMINE and BODY.PEEK[] change nothing on the server.
+"""One logged-in connection. What a pull asks for, EXAMINE and BODY.PEEK[], changes nothing on the server.
+
+What does change something stands together, under "For who writes"; a pull calls none of it.
 
 imapclient makes the connection and does STARTTLS; what follows is asked and read here, line by line.
 """
@@ -16,7 +18,8 @@ from archiver import trust
 from archiver.config import ImapServer
 from archiver.config.structs import PERSONAL, Namespace, is_loopback
 from archiver.errors import FolderError, LoginError, ServerError
-from archiver.imap import listing
+from archiver.imap import listing, writing
+from archiver.imap.append import Appending
 from archiver.imap.errors import translate
 from archiver.imap.exchange import MOST_MESSAGES, Bounds, Exchange
 from archiver.imap.fetch import fetch, found_in, listed_in, vanished_in
@@ -25,7 +28,7 @@ from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
 from archiver.imap.objects import label_item, mailboxid, naming_items
 from archiver.imap.stream import Stream
-from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Receive, Selected, Status
+from archiver.imap.types import Failed, Fetched, Listed, Mailbox, Opened, Receive, Selected, Status
 from archiver.imap.wire import MAX_MODSEQ, MAX_NUMBER, Line, checked, uid_set
 
 _CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d+)\]", re.IGNORECASE)
@@ -109,6 +112,7 @@ class Connection:
         self._naming = naming_items(capabilities)
         self._foreign: dict[Namespace, tuple[str, ...]] = {}
         self._namespaces: frozenset[Namespace] = frozenset()
+        self._own: tuple[str, str | None] | None = None
 
     @property
     def round_trip(self) -> float:
@@ -330,6 +334,68 @@ class Connection:
         """Whole messages of the examined mailbox, as they arrive; see `archiver.imap.fetch`."""
         with translate(self._exchange.server):
             yield from fetch(self._exchange, uids, receive, may_compress=self.may_compress)
+
+    # For who writes
+
+    def select(self, mailbox: Mailbox) -> Opened:
+        """Open a mailbox for writing (SELECT). FolderError when the server will not."""
+        with translate(self._exchange.server):
+            opened = writing.select(self._exchange, mailbox)
+        self._exists = opened.exists
+        return opened
+
+    def mailbox_named(self, name: str) -> Mailbox:
+        """What a readable name, its levels separated by `/`, would be on this server, were it one's own."""
+        with translate(self._exchange.server):
+            if self._own is None:
+                prefix, between = writing.personal(self._exchange) if self.has("NAMESPACE") else ("", None)
+                self._own = prefix, between or writing.delimiter(self._exchange)
+            return writing.mailbox_named(name, *self._own)
+
+    def create(self, mailbox: Mailbox) -> None:
+        """Make a mailbox and subscribe to it. FolderError when the server will not."""
+        with translate(self._exchange.server):
+            writing.create(self._exchange, mailbox)
+
+    def append_limit(self, mailbox: Mailbox) -> int | None:
+        """Bytes that a message may have here (RFC 7889); None where the server does not say."""
+        with translate(self._exchange.server):
+            return writing.append_limit(self._exchange, mailbox, self.capabilities)
+
+    def appending(self, mailbox: Mailbox) -> Appending:
+        """Messages on their way into a mailbox; see `archiver.imap.append`."""
+        return Appending(self._exchange, mailbox.raw, self.has)
+
+    def dated(self, first: int = 1, uids: Sequence[int] = ()) -> list[Listed]:
+        """UID, flags, INTERNALDATE in the selected mailbox: from `first` on, or of these (ascending)."""
+        with translate(self._exchange.server):
+            parts = uid_set(uids) if uids else [b"%d:*" % first]
+            found = [m for part in parts for m in writing.dated(self._exchange, part, self._exists)]
+        wanted = frozenset(uids)
+        return [m for m in found if (m.uid in wanted if wanted else m.uid >= first)]
+
+    def refresh(self) -> None:
+        """Let the server tell of what came into the selected mailbox meanwhile."""
+        with translate(self._exchange.server):
+            for line in self._exchange.ask(b"NOOP"):
+                if match := _EXISTS.match(line.text):
+                    self._exists = checked(match[1], MAX_NUMBER, "EXISTS {}")
+            self._exchange.go_on_after(line)
+
+    def unselect(self) -> None:
+        """Leave the selected mailbox as it is (RFC 3691), where the server can.
+
+        While messages are put into a selected one, it works out what to tell of each.
+        """
+        if self.has("UNSELECT"):
+            with translate(self._exchange.server):
+                *_, line = self._exchange.ask(b"UNSELECT")
+                self._exchange.go_on_after(line)
+
+    def expunge(self, uids: Sequence[int]) -> None:
+        """Delete these messages (ascending) of the selected mailbox from the server, and no others."""
+        with translate(self._exchange.server):
+            writing.expunge(self._exchange, uids)
 
     def idle(self, mailbox: Mailbox, renew: float = RENEW) -> Idle:
         """Examine a mailbox and hear of what changes there; begun. FolderError when the server will not."""

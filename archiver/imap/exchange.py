@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from archiver.errors import ProtocolError
 from archiver.imap.errors import bye, refusal, stops_all
@@ -78,6 +78,17 @@ class Exchange:
         self._waiting += len(commands)
         self.raw(b"\r\n".join(tag + b" " + command for tag, command in zip(tags, commands, strict=True)))
         return tags
+
+    def send_pieces(self, pieces: Iterable[bytes]) -> bytes:
+        """Send a command that comes in pieces, literals and last line end included; its tag."""
+        self._tags += 1
+        self._sent = None  # what it takes to send it is no round trip
+        self._waiting += 1
+        tag = b"A%d" % self._tags
+        self.stream.send(tag + b" ")
+        for piece in pieces:
+            self.stream.send(piece)
+        return tag
 
     def raw(self, line: bytes) -> None:
         """Send a line that continues a command."""

@@ -6,6 +6,7 @@ imaplib keeps every word of them, and reads on for as long as the server speaks.
 from __future__ import annotations
 
 import imaplib
+import socket
 import ssl
 from typing import Any
 
@@ -62,10 +63,13 @@ class _Client(imapclient.IMAPClient):  # type: ignore[misc]
 def meet(server: ImapServer, context: ssl.SSLContext | None) -> Any:
     """An imapclient.IMAPClient that has heard the greeting and what the server can do."""
     timeout = imapclient.SocketTimeout(connect=server.connect_timeout, read=server.read_timeout)
-    return _Client(
+    client = _Client(
         server.host.strip("[]"),  # around an address of IPv6
         server.port,
         ssl=server.security == "tls",
         ssl_context=context,
         timeout=timeout,
     )
+    # What is sent is sent whole: waiting for more to send with it (Nagle) costs some servers' clients 45 ms.
+    client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client

@@ -22,6 +22,11 @@ def readable(raw: str) -> str:
         return raw
 
 
+def wire_name(name: str) -> str:
+    """A name, or a level of one, in modified UTF-7, each byte one character."""
+    return str(encode(name).decode("latin-1"))
+
+
 def quoted(text: str) -> bytes:
     """A quoted string (RFC 9051, 9). UsageError for what cannot be one.
 

@@ -43,7 +43,13 @@ class Stream:
     def send(self, data: bytes) -> None:
         if self._deflate:
             data = self._deflate.compress(data) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
-        self._socket.sendall(data)
+        if len(data) <= _CHUNK:
+            self._socket.sendall(data)
+            return
+        # The socket's timeout is for all that one call sends: a slow line has it for each piece anew.
+        view = memoryview(data)
+        for at in range(0, len(view), _CHUNK):
+            self._socket.sendall(view[at : at + _CHUNK])
 
     def readline(self) -> bytes:
         """Up to and with the next LF; without one at the end of the stream or when it grows too long."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -103,3 +103,41 @@ class Failed(msgspec.Struct, frozen=True):
 
     uid: int
     reason: str
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """A message to be put into a mailbox: its bytes, or pieces of them as they are read, `size` in all.
+
+    `flags` are IMAP's words (`\\Seen`, `$Label1`); `received` becomes INTERNALDATE, in Unix seconds.
+    """
+
+    wire: bytes | Iterable[bytes]
+    size: int
+    flags: tuple[str, ...]
+    received: int
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The server has the message. Both are None where it does not tell the UID (RFC 4315)."""
+
+    uidvalidity: int | None = None
+    uid: int | None = None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The server does not take the message: a response code such as `OVERQUOTA`, if any, and its words."""
+
+    code: str
+    reason: str
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What SELECT answered. `keywords` says whether any keyword can be set, `flags` which can in any case."""
+
+    exists: int
+    uidvalidity: int | None
+    uidnext: int | None
+    mailboxid: str | None
+    read_only: bool
+    flags: frozenset[str]
+    keywords: bool

@@ -39,6 +39,7 @@ from archiver.store.records import (
     Failure,
     Folder,
     NewPlace,
+    Origin,
     Place,
     Queued,
     Spot,
@@ -422,6 +423,36 @@ class Ledger:
             )
             for row in rows:
                 yield Stored(*row)
+
+    def origins(self, account: str) -> list[Origin]:
+        """Every place of an account, in the order they became known."""
+        return self._origins("f.account = ?", account)
+
+    def origins_of(self, keys: Sequence[bytes]) -> Iterator[Origin]:
+        """Every place of these documents."""
+        for start in range(0, len(keys), _MANY):
+            some = keys[start : start + _MANY]
+            yield from self._origins(f"d.key IN ({','.join('?' * len(some))})", *some)
+
+    def _origins(self, where: str, *values: object) -> list[Origin]:
+        rows = self._rows(
+            "SELECT d.key, d.size, f.account, f.name, f.path, p.file, p.flags, p.keywords, p.gone, p.received"
+            " FROM place p JOIN folder f ON f.id = p.folder JOIN document d ON d.id = p.document"
+            f" WHERE {where} ORDER BY p.id",
+            *values,
+        )
+        return [Origin(*row) for row in rows]
+
+    def keys_by_uid(self, folder: Folder) -> dict[int, bytes]:
+        """The content of each UID of the present epoch that is taken to be on the server."""
+        return dict(
+            self._rows(
+                "SELECT p.uid, d.key FROM place p JOIN document d ON d.id = p.document"
+                " WHERE p.folder = ? AND p.epoch = ? AND p.gone = 0 AND p.uid > 0",
+                folder.id,
+                folder.epoch,
+            )
+        )
 
     def earlier_count(self, folder: Folder) -> int:
         """How many places of earlier epochs could be claimed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -85,6 +85,44 @@ def _matches(path: str, name: Name, key: bytes) -> int:
     return size if digest.digest() == key else 0
 
 
+class Pieces:
+    """The wire bytes of a large message, read in small pieces each time they are gone through.
+
+    The last piece comes only when all of them are what the key says: else DamagedError in its place.
+    """
+
+    def __init__(self, path: str, key: bytes, crlf: bool) -> None:
+        self._path = path
+        self._key = key
+        self._crlf = crlf
+
+    def __iter__(self) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        held = b""
+        with disk_errors("read the archive"), open(self._path, "rb") as file:
+            while piece := file.read(_PIECE):
+                if held:
+                    yield held
+                held = piece.replace(b"\n", b"\r\n") if self._crlf else piece
+                digest.update(held)
+        if digest.digest() != self._key:
+            raise _damaged(self._key, self._path)
+        yield held
+
+
+def open_wire(key: bytes, size: int, paths: Sequence[str], large: int) -> bytes | Pieces:
+    """The wire bytes of a message of `size` bytes, proven by its key; from `large` on in pieces.
+
+    Errors as `Reader.wire`.
+    """
+    if size >= large:
+        for path in paths:
+            name = parse_name(os.path.basename(path))
+            if name and _matches(path, name[0], key) == size:
+                return Pieces(path, key, name[0].wire is not None)
+    return read_wire(key, paths)
+
+
 def read_wire(key: bytes, paths: Sequence[str]) -> bytes:
     """The wire bytes of `key` from whichever of the files has them; errors as `Reader.wire`.
 
@@ -111,4 +149,8 @@ def read_wire(key: bytes, paths: Sequence[str]) -> bytes:
         raise unreadable
     if not damaged:
         raise NotFoundError(f"the file of message {key.hex()[:12]} is gone from the archive", hint=_HINT)
-    raise DamagedError(f"the file of message {key.hex()[:12]} is damaged: {damaged}", hint=_HINT)
+    raise _damaged(key, damaged)
+
+
+def _damaged(key: bytes, path: str) -> DamagedError:
+    return DamagedError(f"the file of message {key.hex()[:12]} is damaged: {path}", hint=_HINT)

@@ -130,6 +130,21 @@ class Spot(msgspec.Struct, frozen=True):
         return tuple(self.labels.split("\n")) if self.labels else ()
 
 
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """A place as one puts it back: what it holds, where it was, its file, and what the server knew of it."""
+
+    key: bytes
+    size: int
+    account: str
+    folder: str
+    path: str
+    file: str
+    flags: str
+    keywords: str
+    gone: int
+    received: int
+
+
 class Stored(msgspec.Struct, frozen=True, gc=False):
     """What the ledger knows of a place's file: as `Place`, with the content's key and bytes on the wire."""
 

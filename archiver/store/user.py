@@ -66,6 +66,26 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX tag_key ON tag (key)",
     ),
+    (  # see `archiver.store.restored`
+        """CREATE TABLE target (          -- a mailbox that messages are put into
+            id INTEGER PRIMARY KEY,
+            host TEXT NOT NULL,
+            user TEXT NOT NULL,
+            raw TEXT NOT NULL,          -- its name on the wire
+            uidvalidity INTEGER NOT NULL,
+            UNIQUE (host, user, raw)
+        ) STRICT""",
+        """CREATE TABLE restored (
+            target INTEGER NOT NULL REFERENCES target (id),
+            key BLOB NOT NULL,
+            uid INTEGER,                -- NULL: it was sent, and nobody knows whether the server has it
+            above INTEGER NOT NULL,     -- if it has it, its UID is this one or a higher one
+            received INTEGER NOT NULL,  -- INTERNALDATE it was sent with, Unix seconds
+            updated INTEGER NOT NULL,   -- Unix seconds
+            PRIMARY KEY (target, key)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX restored_open ON restored (target) WHERE uid IS NULL",
+    ),
 )
 
 
