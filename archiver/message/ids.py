@@ -53,7 +53,8 @@ def _named(value: str) -> str:
 
 
 def _values(message: Message, name: str) -> list[str]:
-    return [value for key, value in message.headers if len(key) == len(name) and key.lower() == name]
+    size = len(name)
+    return [value for key, value in message.headers if len(key) == size and key.lower() == name]
 
 
 def _ids(values: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ a second one. What a document has of all these is kept beside it, too, so that t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -73,6 +74,7 @@ def hashes(packed: bytes) -> list[bytes]:
     return [packed[at : at + SIZE] for at in range(1, len(packed), SIZE)]
 
 
+@lru_cache(maxsize=4096)
 def _hash(message_id: str) -> bytes:
     # Most searches ask for no id, and need not import this.
     from hashlib import blake2b
@@ -80,6 +82,7 @@ def _hash(message_id: str) -> bytes:
     return blake2b(message_id.lower().encode("utf-8", "surrogatepass"), digest_size=SIZE).digest()
 
 
+@lru_cache(maxsize=4096)
 def term_of(hashed: bytes) -> str:
     """The term of a hash."""
     from base64 import b32encode

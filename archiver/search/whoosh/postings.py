@@ -43,6 +43,7 @@ _heavy = re.compile(rb"(?:q.)?(N|G.{8}|\((?:K.|M..|J.{4}|G.{8})+t)", re.DOTALL)
 
 _MAGIC = b"W3Bl"
 _BLOCK = 128
+_EMPTY = string(b"")
 _WORTH_COMPRESSING = 160
 _REMEMBERED = 1 << 15
 
@@ -146,8 +147,6 @@ def ascending(ids: list[int], weights: list[int], values: list[bytes] | None) ->
     in_order = sorted(ids)
     if ids == in_order:
         return ids, weights, values
-    if ids[::-1] == in_order:
-        return in_order, weights[::-1], values and values[::-1]
     order = sorted(range(len(ids)), key=ids.__getitem__)
     return in_order, [*map(weights.__getitem__, order)], values and [*map(values.__getitem__, order)]
 
@@ -164,6 +163,10 @@ class ListWriter:
 
         `lengths` has the length byte of every document of the segment.
         """
+        if isinstance(parts, tuple) and len(parts) == 1:
+            (only,) = parts
+            if isinstance(only, tuple) and len(only[0]) == 1:
+                return _inlined(only, lengths)  # most terms, and half the time this way
         made = _List(lengths)
         start = self._offset
         for part in parts:
@@ -257,12 +260,7 @@ class _List:
 
     def inlined(self) -> bytes:
         """The entry of a list of one posting, which needs no block."""
-        (number,), (weight,) = self.ids, self._weights
-        length = self._lengths[number]
-        self._note(self.ids, self._weights, (weight, length, length))
-        value = self._values[0] if self._values else string(b"")
-        posting = b"\x85".join((INTEGERS[number], INTEGERS[weight], value, b"\x87."))
-        return self.summary(inlined=True) + posting
+        return _inlined((self.ids, self._weights, self._values or None), self._lengths)
 
     def _block(
         self, ids: Sequence[int], weights: Sequence[int], values: Sequence[bytes], *, last: bool = False
@@ -318,6 +316,19 @@ class _List:
         self._heaviest = max(self._heaviest, about[0])
         self._shortest = min(self._shortest, about[1])
         self._longest = max(self._longest, about[2])
+
+
+def _inlined(posting: Postings, lengths: bytes) -> bytes:
+    """The entry of a list of one posting, which needs no block."""
+    (number,), (weight,), values = posting
+    length = lengths[number]
+    value = values[0] if values else _EMPTY
+    return b"".join(
+        (
+            _summary.pack(True, weight, 1, length, length, weight, number, number),
+            b"\x85".join((INTEGERS[number], INTEGERS[weight], value, b"\x87.")),
+        )
+    )
 
 
 def _opcodes(weights: Sequence[int], heaviest: int) -> bytes:
