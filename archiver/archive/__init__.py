@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from archiver.archive.accounts import Mailbox
-    from archiver.archive.reports import Counted, Imported, Results, Tagged
+    from archiver.archive.reports import Counted, Imported, Results, Tagged, ThreadReport, ThreadResults
     from archiver.archive.restore import Selection
     from archiver.imap import Connection
     from archiver.indexer import IndexReport
@@ -368,6 +368,20 @@ class Archive:
         from archiver.archive.find import search
 
         return search(self, text, order, offset, limit)
+
+    def search_threads(
+        self, text: str, *, order: Order = "newest", offset: int = 0, limit: int = 20
+    ) -> ThreadResults:
+        """The page of conversations in which a query finds something."""
+        from archiver.archive.threads import search_threads
+
+        return search_threads(self, text, order, offset, limit)
+
+    def thread(self, text: str) -> ThreadReport:
+        """The conversation of a message, by an id or its Message-ID; NotFoundError when there is none."""
+        from archiver.archive.threads import thread
+
+        return thread(self, text)
 
     def count(self, text: str) -> Counted:
         """How many messages a query finds, counted."""

@@ -44,6 +44,16 @@ class Row(msgspec.Struct, frozen=True):
     spots: tuple[Spot, ...]
     tags: tuple[str, ...] = ()
 
+    @property
+    def unread(self) -> bool:
+        """A copy on the server was not read."""
+        return any(not spot.gone and "S" not in spot.flags for spot in self.spots)
+
+    @property
+    def gone(self) -> bool:
+        """No copy is on the server any more."""
+        return bool(self.spots) and all(spot.gone for spot in self.spots)
+
 
 class Behind(msgspec.Struct, frozen=True):
     """What a search cannot find yet: about how many messages are `pending`, not indexed.
@@ -62,6 +72,47 @@ class Results(msgspec.Struct, frozen=True):
     total: Total
     rows: tuple[Row, ...]
     tree: Node
+    behind: Behind
+
+
+class ThreadRow(msgspec.Struct, frozen=True):
+    """A conversation of which something was found: the first message found, how many were, of how many."""
+
+    row: Row
+    matched: int
+    messages: int
+    senders: tuple[str, ...]
+
+
+class ThreadResults(msgspec.Struct, frozen=True):
+    """A page of conversations; `more`: others follow."""
+
+    rows: tuple[ThreadRow, ...]
+    more: bool
+    behind: Behind
+
+
+class ThreadLine(msgspec.Struct, frozen=True):
+    """A line of a conversation drawn as a tree, `depth` levels in; `row` None for a message that is not here.
+
+    `missing`: so many more are not here between it and the one above it. `guessed`: only its subject says
+    that it answers that one. `asked`: it was asked for. `turns`: its subject is about something else.
+    """
+
+    depth: int
+    row: Row | None
+    missing: int
+    guessed: bool
+    asked: bool
+    turns: bool
+
+
+class ThreadReport(msgspec.Struct, frozen=True):
+    """A conversation of so many messages; `whole`: it has no more than could be looked at."""
+
+    lines: tuple[ThreadLine, ...]
+    messages: int
+    whole: bool
     behind: Behind
 
 

@@ -28,6 +28,7 @@ VERBS = {
     "count": "Count the messages a query finds",
     "tag": "Give messages tags of your own, or take them away",
     "show": "Show a message",
+    "thread": "Show the conversation a message belongs to",
     "attachments": "List or save a message's attachments",
     "resend": "Send messages again over SMTP",
     "restore": "Put messages back into a mailbox, or into another one",

@@ -11,6 +11,7 @@ import click
 from archiver.cli.app import Session, as_text, say
 from archiver.cli.behind import behind_facts, say_behind
 from archiver.cli.text import count, moment, one_line, pad, printable
+from archiver.errors import UsageError
 
 if TYPE_CHECKING:
     from archiver.archive import Archive
@@ -107,6 +108,7 @@ def _as_shape(ctx: click.Context, parameter: click.Parameter, value: str) -> str
 @click.option(
     "--snippets", "with_snippets", is_flag=True, help="Show the part of the text that was found, too."
 )
+@click.option("--threads", is_flag=True, help="Print conversations, a line each, instead of messages.")
 @click.pass_obj
 def command(
     session: Session,
@@ -117,6 +119,7 @@ def command(
     as_json: bool,
     shape: str | Sequence[str | Slot],
     with_snippets: bool,
+    threads: bool,
 ) -> None:
     """Find messages; the first column is the id that show, attachments and resend take.
 
@@ -124,6 +127,13 @@ def command(
     begins with a minus goes after a double dash: archiver search -- -is:read
     """
     archive = session.archive()
+    if threads:
+        from archiver.cli.threads import show_threads
+
+        if shape != "table" or with_snippets:
+            raise UsageError("--threads excludes --format and --snippets", hint="choose one")
+        found = archive.search_threads(" ".join(query), order=sort, offset=offset, limit=limit)
+        return show_threads(found, offset, as_json)
     results = archive.search(" ".join(query), order=sort, offset=offset, limit=limit)
     say_behind(results.behind)
     if as_json or shape == "jsonl":

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from archiver.cli.text import columns, moment, one_line, pad, printable
+from archiver.cli.text import columns, moment, name_of, one_line, pad, printable
 from archiver.search.snippet import Snippet, snippet, wanted
 
 if TYPE_CHECKING:
     from archiver.archive import Archive
-    from archiver.archive.reports import Results, Row
+    from archiver.archive.reports import Results, Row, ThreadLine, ThreadRow
 
 # Narrower than this, the sender stands in the second line and the date has no time.
 _WIDE = 72
@@ -25,8 +25,7 @@ def print_table(archive: Archive, results: Results, where: Callable[[Row], str])
     """Print the rows on stdout; `where` names the folders of one."""
     if not results.rows:
         return
-    # What a sender calls himself is no markup.
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _console()
     wide = console.width >= _WIDE
     digits = max(len(row.id) for row in results.rows)
     titles = ("id".ljust(digits), pad("date", 16 if wide else 10), pad("from", _SENDER) if wide else "")
@@ -37,13 +36,17 @@ def print_table(archive: Archive, results: Results, where: Callable[[Row], str])
         _print(console, _second(text, row, results, where(row), console.width, wide))
 
 
+def _console() -> Console:
+    """What a sender calls himself is no markup."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
 def _print(console: Console, line: Text) -> None:
     console.print(line, no_wrap=True, overflow="ellipsis")
 
 
 def _first(row: Row, results: Results, digits: int, wide: bool) -> Text:
     """Id, date, sender, subject with what was found in it, bold while unread; + for attachments."""
-    unread = any(not spot.gone and "S" not in spot.flags for spot in row.spots)
     date = moment(row.hit.date)
     line = Text.assemble((row.id.ljust(digits), "cyan"), "  ", date if wide else date[:10], "  ")
     if wide:
@@ -52,7 +55,7 @@ def _first(row: Row, results: Results, digits: int, wide: bool) -> Text:
         line.append("+ ", style="yellow")
     subject = snippet(row.hit.subject, wanted(results.tree, "subject"), 200)
     shown = _marked(subject) if subject.text else Text("(no subject)")
-    if unread:
+    if row.unread:
         shown.stylize("bold")
     return line.append_text(shown)
 
@@ -68,9 +71,7 @@ def _second(text: str, row: Row, results: Results, where: str, width: int, wide:
 
 
 def _sender(row: Row, width: int) -> str:
-    """The name, or the address where there is none."""
-    name, _, _ = row.hit.sender.rpartition("<")
-    return one_line(name.strip(' "') or row.hit.sender, width)
+    return one_line(name_of(row.hit.sender), width)
 
 
 def _marked(found: Snippet) -> Text:
@@ -78,3 +79,47 @@ def _marked(found: Snippet) -> Text:
     for start, end in found.marks:
         shown.stylize("bold not dim yellow", start, end)
     return shown
+
+
+def print_threads(rows: Sequence[ThreadRow]) -> None:
+    """Conversations, a line each: the first message found, how many were, who wrote, the subject."""
+    from archiver.cli.threads import names, numbers
+
+    console = _console()
+    wide = console.width >= _WIDE
+    digits = max((len(each.row.id) for each in rows), default=0)
+    room = max((len(numbers(each)) for each in rows), default=0)
+    for each in rows:
+        date = moment(each.row.hit.date)
+        line = Text.assemble((each.row.id.ljust(digits), "cyan"), "  ", date if wide else date[:10], "  ")
+        line.append(numbers(each).rjust(room) + "  ", style="dim")
+        if wide:
+            line.append(pad(names(each.senders, _SENDER), _SENDER) + "  ")
+        line.append(one_line(each.row.hit.subject, 200) or "(no subject)", style="bold" * each.row.unread)
+        _print(console, line)
+
+
+def print_thread(lines: Sequence[ThreadLine]) -> None:
+    """A conversation: every line with what draws the tree before its sender."""
+    from archiver.cli.thread import NARROW_LEVELS, absent, drawn, marks, missing, subject
+
+    console = _console()
+    wide = console.width >= _WIDE
+    digits = max(len(line.row.id) for line in lines if line.row)
+    stems = drawn(lines) if wide else drawn(lines, NARROW_LEVELS)
+    for line, stem in zip(lines, stems, strict=True):
+        if line.row is None:
+            blank = " " * (digits + (24 if wide else 13))
+            _print(console, Text.assemble(blank, (stem, "dim"), (absent(line), "dim italic")))
+            continue
+        row, date = line.row, moment(line.row.hit.date)
+        shown = Text.assemble((row.id.ljust(digits), "cyan"), "  ", date if wide else date[5:10], "  ")
+        shown.append(marks(line), style="yellow").append(" ").append(stem, style="dim")
+        shown.append(missing(line), style="dim italic")
+        style = " ".join(filter(None, ("bold" * row.unread, "reverse" * line.asked)))
+        shown.append(_sender(row, _SENDER), style=style)
+        if about := subject(line, 200):
+            shown.append(f"  {about}")
+        if row.gone:
+            shown.append("  (gone)", style="dim")
+        _print(console, shown)

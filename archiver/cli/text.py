@@ -41,6 +41,12 @@ def one_line(text: str, width: int) -> str:
     return cut(" ".join(kept.split()), width)
 
 
+def name_of(sender: str) -> str:
+    """The name of `Name <address>`, or the address where there is none."""
+    name, _, _ = sender.rpartition("<")
+    return name.strip(' "') or sender
+
+
 def cut(text: str, width: int) -> str:
     """Printable text on at most `width` columns; an ellipsis stands for what is left out."""
     if columns(text) <= width:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from unicodedata import normalize
 
-SUBJECT_LIMIT = 300
+SUBJECT_LIMIT = 2_000
 """Characters of a subject that are looked at."""
 
 # RFC 5256 knows Re, Fw and Fwd. Of other languages: what their programs write before the colon.

@@ -91,6 +91,19 @@ def parse(
     return _Parser(text, list(_tokens(text)), now, stemming, message).whole()
 
 
+def thread_of(text: str, message: Callable[[str], bytes]) -> Thread:
+    """The conversation of a message, by a short id or its Message-ID; NotFoundError when it is neither."""
+    wanted = text.strip()
+    if _short_id.match(wanted):
+        return Thread(key=message(wanted))
+    bare = wanted.strip("<>").strip()
+    if not bare or (bare == wanted and "@" not in bare):
+        raise NotFoundError(
+            f"{text!r} is no id", hint="take one from the first column of `archiver search`, or a Message-ID"
+        )
+    return Thread(id=id_term(bare))
+
+
 def _tokens(text: str) -> Iterator[_Token]:
     at = 0
     while True:
@@ -273,15 +286,10 @@ class _Parser:
         self.threads += 1
         if self.threads > THREADS_LIMIT:
             self.fail(f"more than {THREADS_LIMIT} conversations", token.at)
-        if _short_id.match(token.text):
-            try:
-                return Thread(key=self.message(token.text))
-            except NotFoundError as error:
-                self.fail(error.message, start, error.hint)
-        wanted = token.text.strip().strip("<>").strip()
-        if not wanted or ("@" not in wanted and wanted == token.text.strip()):
-            self.fail(f"{field.name}:{token.text} names no message", start, f"as in {field.example}")
-        return Thread(id=id_term(wanted))
+        try:
+            return thread_of(token.text, self.message)
+        except NotFoundError as error:
+            self.fail(error.message, start, error.hint)
 
     def words(self, field: str, token: _Token) -> Node:
         text, start = token.text, token.at + (token.kind == "phrase")

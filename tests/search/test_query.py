@@ -269,9 +269,9 @@ def test_thread(text: str, tree: Node) -> None:
     [
         ("a thread:beef", 9, "no message has the id beef"),
         ('thread:"dead"', 8, "no message has the id dead"),
-        ("thread:word", 7, "thread:word names no message"),
-        ("thread:<>", 7, "names no message"),
-        ("thread:a1b", 7, "names no message"),
+        ("thread:word", 7, "'word' is no id"),
+        ("thread:<>", 7, "'<>' is no id"),
+        ("thread:a1b", 7, "'a1b' is no id"),
         ("thread:a1b2 " * 21, 12 * 20 + 7, "more than 20 conversations"),
     ],
 )
