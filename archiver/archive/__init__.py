@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from archiver.archive.accounts import Mailbox
     from archiver.archive.reports import Counted, Imported, Results, Tagged, ThreadReport, ThreadResults
     from archiver.archive.restore import Selection
+    from archiver.exchange import Dialect, ExportReport, Format, ImportReport, Wanted
     from archiver.imap import Connection
     from archiver.indexer import IndexReport
     from archiver.message import Message
@@ -434,6 +435,11 @@ class Archive:
         with self.ledger() as ledger:
             return resolve(ledger, text)
 
+    def resolve_all(self, texts: Sequence[str]) -> list[bytes]:
+        """The same for many ids."""
+        with self.ledger() as ledger:
+            return [resolve(ledger, text) for text in texts]
+
     def wire(self, key: bytes) -> bytes:
         """A message as the server sent it."""
         from archiver.store.reader import Reader
@@ -570,6 +576,41 @@ class Archive:
         from archiver.archive.restore import preview
 
         return preview(self, selection, account, where)
+
+    # export and import
+
+    def export(
+        self,
+        wanted: Wanted,
+        path: str,
+        format: Format,
+        *,
+        expect: Callable[[int], None] = lambda messages: None,
+        advance: Callable[[int, int], None] = lambda messages, size: None,
+    ) -> ExportReport:
+        """Write messages to a new file or directory; what could not be read is in the report."""
+        from archiver.archive.carry import give
+
+        return give(self, wanted, path, format, expect, advance)
+
+    def import_(
+        self,
+        source: str,
+        account: str,
+        *,
+        folder: str | None = None,
+        dialect: Dialect | None = None,
+        advance: Callable[[int, int], None] = lambda messages, size: None,
+    ) -> ImportReport:
+        """Take mail of other programs into an account; the index is left to `feed_index`."""
+        from archiver.archive.carry import take
+
+        return take(self, source, account, folder, dialect, advance)
+
+    def feed_index(self, advance: Callable[[int, int], None] = lambda done, total: None) -> IndexReport:
+        """Index what is not indexed yet."""
+        with self.ledger() as ledger:
+            return self._drain(ledger, advance)
 
     # verify
 

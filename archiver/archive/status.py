@@ -46,12 +46,14 @@ def status(config: Config, ledger: Ledger, indexed: int) -> StatusReport:
             folders=tuple(_folder(folder, totals.get(folder.id, (0, 0, 0))) for folder in mine),
         )
 
+    # Of what was imported, or is known from the files alone, there is no row.
+    names = [*config.accounts, *rows, *(folder.account for folder in folders)]
     return StatusReport(
         archive=config.archive,
         daemon=daemon,
         documents=ledger.document_count(),
         pending=max(ledger.last_change() - indexed, 0),
-        accounts=tuple(account(name) for name in dict.fromkeys([*config.accounts, *rows])),
+        accounts=tuple(account(name) for name in dict.fromkeys(names)),
     )
 
 

@@ -33,6 +33,8 @@ VERBS = {
     "resend": "Send messages again over SMTP",
     "restore": "Put messages back into a mailbox, or into another one",
     "outbox": "Show what was sent again and what became of it",
+    "export": "Write messages to an mbox, a Maildir, .eml files or a .zip of those",
+    "import": "Take in an mbox, a Maildir, .eml files or an archive of those",
     "status": "Show what is archived, and the last and next runs",
     "run": "Sync on schedule until stopped",
     "verify": "Compare mail, ledger, index and, if told to, servers; mend them",

@@ -16,12 +16,13 @@ _LINE_EVERY = 10.0
 
 
 class Meter(Protocol):
-    """Takes progress from pulling threads, from the indexer and from verifying."""
+    """Takes progress from pulling threads, from the indexer, from verifying and from importing."""
 
     def expect(self, account: str, folder: str, messages: int) -> None: ...
     def stored(self, account: str, messages: int, size: int) -> None: ...
     def indexed(self, done: int, total: int) -> None: ...
     def read(self, files: int, size: int) -> None: ...
+    def taken(self, messages: int, size: int) -> None: ...
 
 
 @contextmanager
@@ -69,6 +70,12 @@ class Lines:
             due = self._due()
         if due:
             say(f"read {count(files, 'file')}, {size(size_)}")
+
+    def taken(self, messages: int, size_: int) -> None:
+        with self._lock:
+            due = self._due()
+        if due:
+            say(f"took {count(messages, 'message')}, {size(size_)}")
 
     def _line(self, account: str, done: int, bytes_: int, total: int) -> None:
         rate = done / max(time.monotonic() - self._begun, 0.001)
@@ -153,3 +160,8 @@ class Bars:
         with self._lock:
             task = self._task("read", total=None)
             self._progress.update(task, amount=count(files, "file"), bytes=size(size_))
+
+    def taken(self, messages: int, size_: int) -> None:
+        with self._lock:
+            task = self._task("import", total=None)
+            self._progress.update(task, amount=count(messages, "message"), bytes=size(size_))

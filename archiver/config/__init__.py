@@ -1,6 +1,6 @@
 """YAML -> frozen structs; every problem reported at once, with file, line and key."""
 
-from archiver.config.load import find, load, parse, warnings
+from archiver.config.load import ACCOUNT_NAME, find, load, parse, warnings
 from archiver.config.structs import (
     Account,
     AutoOnOff,
@@ -18,6 +18,7 @@ from archiver.config.structs import (
 )
 
 __all__ = [
+    "ACCOUNT_NAME",
     "Account",
     "AutoOnOff",
     "Config",

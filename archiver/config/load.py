@@ -27,7 +27,7 @@ from archiver.config.structs import (
 from archiver.errors import ConfigError
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _MAX_DEPTH = 20
 _MAX_VALUES = 50_000
 _SECRETS = ("password", "token")
@@ -245,7 +245,7 @@ class _Decoder:
             self.problem(path, f"expected a mapping of names, got {_describe(value)}")
             return None
         for name in value:
-            if not _ACCOUNT_NAME.fullmatch(name):
+            if not ACCOUNT_NAME.fullmatch(name):
                 self.problem((*path, name), "expected a name of lower-case letters, digits, - and _")
         return {name: self.decode(inner, kind, (*path, name)) for name, inner in value.items()}
 

@@ -17,9 +17,9 @@ from archiver.pull.renames import follow_renames
 from archiver.pull.report import AccountReport, FolderReport, Progress, Silent
 from archiver.pull.worker import Orders, Worker
 from archiver.store.durable import Syncer
-from archiver.store.filing import Fault, clean
+from archiver.store.filing import Fault
 from archiver.store.ledger import Ledger, glob_folder
-from archiver.store.rebuild import adopt
+from archiver.store.rebuild import recover
 from archiver.store.records import Folder
 
 Job = Callable[[Worker], FolderReport]
@@ -136,9 +136,7 @@ def _recover(ledger: Ledger, account: str) -> Iterator[tuple[str, FolderReport]]
     """
     for folder in ledger.folders(account):
         if folder.open:
-            clean(ledger, folder)
-            adopted = adopt(ledger, folder)
-            ledger.close_folder(folder.id, folder.error)
+            adopted = recover(ledger, folder)
             report = FolderReport(account=account, folder=folder.name)
             report.adopted, report.damaged = adopted.messages, list(adopted.damaged)
             yield folder.raw, report

@@ -12,7 +12,7 @@ from archiver.store import spool
 from archiver.store.durable import Syncer
 from archiver.store.layout import mail_root, make_directory
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Group, disk_errors, sweep
+from archiver.store.maildir import Group, disk_errors
 from archiver.store.reader import Reader, proves
 from archiver.store.records import Folder, NewPlace, Place
 
@@ -225,9 +225,3 @@ def move(find: Callable[[], str | None], target: str) -> bool:
             continue
         return True
     return False
-
-
-def clean(ledger: Ledger, folder: Folder) -> None:
-    """Remove what a killed run left unfinished in the folder's tmp/."""
-    with disk_errors("tidy the archive"):
-        sweep(os.path.join(mail_root(ledger.root), folder.path))

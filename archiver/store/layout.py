@@ -210,7 +210,7 @@ def set_aside(folder: FolderFile, mark: str) -> FolderFile:
 
 def write_folder_file(path: str, folder: FolderFile) -> None:
     make_directory(path)
-    write_file(os.path.join(path, FOLDER_FILE), _dump(folder))
+    write_file(os.path.join(path, FOLDER_FILE), dump_folder_file(folder))
 
 
 def guess_folder(relative: str) -> FolderFile:
@@ -271,7 +271,8 @@ def _unless_gone(error: OSError) -> None:
         raise error
 
 
-def _dump(folder: FolderFile) -> bytes:
+def dump_folder_file(folder: FolderFile) -> bytes:
+    """The content of `.folder.json`."""
     import json
 
     return json.dumps(msgspec.to_builtins(folder), indent=1, ensure_ascii=True).encode() + b"\n"

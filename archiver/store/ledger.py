@@ -31,6 +31,7 @@ from archiver.store.layout import ledger_path, make_directory
 from archiver.store.locks import lock
 from archiver.store.maildir import disk_errors
 from archiver.store.records import (
+    IMPORTED,
     RETRY_AFTER,
     SCHEMA,
     VERSION,
@@ -320,7 +321,7 @@ class Ledger:
                 "UPDATE folder SET listed = 1 WHERE account = ? AND raw = ?", ((account, raw) for raw in raws)
             )
             self._db.execute(
-                "UPDATE place SET gone = ? WHERE gone = 0 AND folder IN"
+                "UPDATE place SET gone = ? WHERE gone = 0 AND epoch >= 0 AND folder IN"
                 " (SELECT id FROM folder WHERE account = ? AND listed = 0)",
                 (int(time.time()), account),
             )
@@ -544,16 +545,20 @@ class Ledger:
 
         They get negative numbers in place of UIDs.
         """
-        lowest = self._number(
-            "SELECT coalesce(min(uid), 0) FROM place WHERE folder = ? AND epoch <= 0", folder.id
-        )
-        for epoch in (0, -1):
+        lowest = self.lowest_uid(folder.id)
+        for epoch in (0, IMPORTED):
             numbered = [
                 msgspec.structs.replace(place, uid=lowest - 1 - i)
                 for i, place in enumerate(found)
                 if (epoch == 0) == ("U=" in place.file)
             ]
             self.add_places(msgspec.structs.replace(folder, epoch=epoch), numbered)
+
+    def lowest_uid(self, folder_id: int) -> int:
+        """The lowest of the negative numbers that places without a UID have; 0 when there are none."""
+        return self._number(
+            "SELECT coalesce(min(uid), 0) FROM place WHERE folder = ? AND epoch <= 0", folder_id
+        )
 
     def want_again(self, ids: Iterable[int]) -> None:
         """Let the next pull fetch these places' messages again, whose files are lost; the places stay.
@@ -654,9 +659,38 @@ class Ledger:
         marks = ",".join("?" * len(keys))
         return {key for (key,) in self._rows(f"SELECT key FROM document WHERE key IN ({marks})", *keys)}
 
+    def has_place(self, folder_id: int, key: bytes) -> bool:
+        """Whether a folder has, or had, a message of this key."""
+        return bool(
+            self._rows(
+                "SELECT 1 FROM place WHERE document = (SELECT id FROM document WHERE key = ?) AND folder = ?"
+                " LIMIT 1",
+                key,
+                folder_id,
+            )
+        )
+
     def spots(self, key: bytes) -> list[Spot]:
         """Every place of a document, those on the server first."""
         return self._select(Spot, "spot WHERE key = ? ORDER BY gone, id", key)
+
+    def spots_of(self, keys: Sequence[bytes]) -> list[Spot]:
+        """Every place of some hundred documents, those on the server first."""
+        marks = ",".join("?" * len(keys))
+        return self._select(Spot, f"spot WHERE key IN ({marks}) ORDER BY gone, id", *keys)
+
+    def spots_of_folder(self, folder_id: int) -> Iterator[Spot]:
+        """Every place of a folder, the oldest first; read as they are taken."""
+        columns = ", ".join(Spot.__struct_fields__)
+        with self._translate():
+            rows = self._db.execute(
+                f"SELECT {columns} FROM spot WHERE folder_id = ? ORDER BY received, id", (folder_id,)
+            )
+            for row in rows:
+                yield Spot(*row)
+
+    def place_count(self, folder_id: int) -> int:
+        return self._number("SELECT count(*) FROM place WHERE folder = ?", folder_id)
 
     def received(self, key: bytes) -> int:
         """INTERNALDATE of the document's oldest place, Unix seconds; 0 when it has none."""

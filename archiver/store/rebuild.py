@@ -14,7 +14,7 @@ import msgspec
 
 from archiver.store.layout import FolderFile, guess_folder, mail_root, sync_directory, walk, walk_folders
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Name, disk_errors, files, fits, key_of, read_file, to_wire
+from archiver.store.maildir import Name, disk_errors, files, fits, key_of, read_file, sweep, to_wire
 from archiver.store.records import Folder, NewPlace
 
 _BATCH = 500
@@ -116,8 +116,19 @@ def adopt(ledger: Ledger, folder: Folder) -> Adopted:
     return Adopted(adopted, tuple(damaged))
 
 
+def recover(ledger: Ledger, folder: Folder) -> Adopted:
+    """After an unclean end, in a folder left open: drop unfinished files, know the finished ones."""
+    with disk_errors("tidy the archive"):
+        sweep(os.path.join(mail_root(ledger.root), folder.path))
+    adopted = adopt(ledger, folder)
+    ledger.close_folder(folder.id, folder.error)
+    return adopted
+
+
 def _first_epoch(ledger: Ledger, folder: Folder, names: list[Name]) -> Folder:
     newest = max((name.uidvalidity or 0 for name in names), default=0)
+    if not newest:
+        return folder  # all of it was imported
     ledger.new_epoch(folder.id, newest)
     return ledger.folder(folder.id)
 

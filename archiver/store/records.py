@@ -38,6 +38,8 @@ CREATE VIEW spot AS
 State = tuple[str, str, int, str | None]
 """What changes about a place: flag letters, keywords, gone, labels."""
 
+# The epoch of what was imported: places that no server is ever asked about.
+IMPORTED = -1
 # A failed UID is tried again after these waits, in seconds; the last one repeats.
 RETRY_AFTER = (0, 3600, 6 * 3600, 86400, 7 * 86400)
 

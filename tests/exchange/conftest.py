@@ -1,0 +1,74 @@
+"""What tests of import and export share: archives with mail in them, and imports into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from archiver.exchange import ExportReport, ImportReport, Wanted, give, guess_format, take
+from archiver.store.maildir import key_of
+from archiver.store.reader import Reader
+from tests.store.conftest import fast_directory
+from tests.store.tree import Tree
+
+NOW = 1_750_000_000.0
+
+
+class Box(Tree):
+    """An archive that takes mail in and hands it out."""
+
+    def take(self, source: Path | str, account: str = "old", **options: object) -> ImportReport:
+        report = ImportReport(account=account, source=str(source))
+        take(str(source), account, self.ledger, report=report, now=lambda: NOW, **options)  # type: ignore[arg-type]
+        return report
+
+    def give(self, path: Path | str, **wanted: object) -> ExportReport:
+        format_ = wanted.pop("format", None) or guess_format(str(path))
+        return give(self.ledger, Wanted(**wanted), str(path), format_)  # type: ignore[arg-type]
+
+    def wires(self, account: str = "old") -> dict[str, list[bytes]]:
+        """Folder -> the messages of it, oldest first, each read from its own file."""
+        reader = Reader(self.ledger)
+        found: dict[str, list[bytes]] = {}
+        for folder in self.ledger.folders(account):
+            spots = [*self.ledger.spots_of_folder(folder.id)]
+            assert all(reader.path(spot) for spot in spots)
+            found[folder.name] = [reader.wire(spot.key) for spot in spots]
+        return found
+
+    def facts(self, account: str = "old") -> set[tuple[str, bytes, int, str]]:
+        """Folder, key, date and flags of every place."""
+        return {
+            (folder.name, spot.key, spot.received, spot.flags)
+            for folder in self.ledger.folders(account)
+            for spot in self.ledger.spots_of_folder(folder.id)
+        }
+
+
+def keys(*wires: bytes) -> list[bytes]:
+    return [key_of(wire) for wire in wires]
+
+
+@pytest.fixture
+def box() -> Iterator[Box]:
+    with fast_directory() as path:
+        made = Box(path)
+        yield made
+        made.ledger.close()
+
+
+@pytest.fixture
+def another() -> Iterator[Callable[[], Box]]:
+    """Further archives."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def make() -> Box:
+            made = Box(stack.enter_context(fast_directory()))
+            stack.callback(made.ledger.close)
+            return made
+
+        yield make
