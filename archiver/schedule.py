@@ -160,6 +160,9 @@ class Daemon:
     def _shut_down(self) -> None:
         """Wait for the runs under way. The scheduler's own waiting holds a lock that they need to end."""
         self._listeners.stop()
+        # Stopped in the middle of a look at its jobs it would miss those that it is to remove.
+        self._scheduler.pause()
+        self._scheduler.get_jobs()  # waits for the end of that look
         self._scheduler.shutdown(wait=False)
         self._threads.shutdown(wait=True)
         self._note({})
