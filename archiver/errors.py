@@ -4,7 +4,8 @@
     ├── UsageError                       exit 2   what was asked cannot be asked
     │   ├── ConfigError                           the configuration, all its problems at once
     │   ├── QueryError                            a search query, with the position
-    │   └── NotFoundError                         an id, account, folder or server that does not exist
+    │   ├── NotFoundError                         an id, account, folder or server that does not exist
+    │   └── RepeatError                           what was sent already, to be asked for expressly
     ├── CredentialError                           a password or token could not be had
     ├── ServerError                               an IMAP or SMTP server, or the way to it
     │   ├── ConnectError                 exit 75  cannot connect; transient
@@ -92,6 +93,10 @@ class QueryError(UsageError):
 
 class NotFoundError(UsageError):
     """No such id, account, folder, server; or several where one was meant."""
+
+
+class RepeatError(UsageError):
+    """What would be sent was sent to the same recipient not long ago, or is about to be."""
 
 
 class CredentialError(ArchiverError):

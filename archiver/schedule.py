@@ -26,6 +26,7 @@ from archiver.store.locks import holder, lock
 
 if TYPE_CHECKING:
     from archiver.archive.reports import SyncReport
+    from archiver.resend import Report
 
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _FIRST_RETRY = 60.0
@@ -37,6 +38,9 @@ _HEAD_START = 5.0
 _LOOK = 1.0
 # The job that tidies up the index; no account is called so.
 _TIDY = "the index/tidy"
+# The one that sends what is due in the outbox, and how often it looks (seconds).
+_OUTBOX = "the outbox/send"
+_OUTBOX_EVERY = 5
 
 
 def retry_delay(failures: int, suggested: float | None = None) -> float:
@@ -134,6 +138,7 @@ class Daemon:
         with self._alone():
             self._scheduler = self._make_scheduler()
             self._plan({})
+            self._watch_outbox()
             self._scheduler.start()
             self._listeners.follow(Archive(self.config, say=self._log), {})
             self._publish()
@@ -335,6 +340,27 @@ class Daemon:
             # The next time mail is indexed, it will be met again there.
             self._log(f"the index cannot be tidied up: {exc.message}")
 
+    def _watch_outbox(self) -> None:
+        """Send what is due in the outbox: queued for us, or deferred. Whoever queues it need not tell us."""
+        from apscheduler.triggers.interval import IntervalTrigger
+
+        every = IntervalTrigger(seconds=_OUTBOX_EVERY, timezone=self._scheduler.timezone)
+        now = datetime.now().astimezone()
+        self._scheduler.add_job(self._send, every, id=_OUTBOX, next_run_time=now)
+
+    def _send(self) -> None:
+        if not self.config.smtp:
+            return
+        try:
+            report = Archive(self.config, say=self._log, stop=self._stopped).send_due()
+        except InterruptedRun:
+            return
+        except ArchiverError as exc:
+            self._log(f"the outbox cannot be sent: {exc.message}")
+            return
+        if report.messages:
+            self._log(_sent(report))
+
     def _failed(self, name: str, exc: ArchiverError) -> None:
         self._log(f"{name}: {exc.message}{f' ({exc.hint})' if exc.hint else ''}")
         if not exc.transient or self._stopped():
@@ -364,8 +390,8 @@ class Daemon:
             self._log(line.rstrip())
 
     def _skipped(self, event: Any) -> None:
-        if event.job_id == _TIDY:
-            return  # the one that goes on looks again before it ends
+        if event.job_id in (_TIDY, _OUTBOX):
+            return  # the one that goes on looks again before it ends, or soon
         self._log(f"{event.job_id}: the last run still goes on, so this turn is skipped")
 
     def _publish(self) -> None:
@@ -390,6 +416,12 @@ class Daemon:
 def _account(job_id: str) -> str:
     """Whose job it is: an account's own, or one of those arranged for it, NAME/1 and so on."""
     return job_id.partition("/")[0]
+
+
+def _sent(report: Report) -> str:
+    counts = [(report.count(status), status) for status in ("sent", "deferred", "failed", "unknown")]
+    said = ", ".join(f"{number} {status}" for number, status in counts if number) or "nothing begun"
+    return f"the outbox: {said}{f' ({report.error.message})' if report.error else ''}"
 
 
 def _line(name: str, report: SyncReport) -> str:

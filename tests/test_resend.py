@@ -27,7 +27,7 @@ from archiver.errors import (
     LoginError,
     UsageError,
 )
-from archiver.resend import MessageReport, Report, Wire, new_message_id, resend, resent_block
+from archiver.resend import MessageReport, Report, new_message_id, resend, resent_block
 from archiver.smtp import Mailbox, Session, connect
 from archiver.store.user import User
 from tests.servers.smtp import DROP, Offer, Received, Script, Sink
@@ -38,6 +38,7 @@ NOW = datetime(2024, 2, 29, 12, 30, 15, tzinfo=timezone(timedelta(hours=2)))
 ID = "<1@example.org>"
 
 Key = bytes
+Wire = bytes | Callable[[], bytes]
 
 
 def message(number: int) -> tuple[Key, bytes]:
@@ -500,7 +501,7 @@ def test_a_recipient_named_twice_gets_it_once(user: User) -> None:
             sink, user, YOU, f"You <{YOU}>", "you@EXAMPLE.org", "You@example.org", messages=MESSAGES[:1]
         )
     assert sink.messages[0].rcpt_tos == (YOU, "You@example.org")
-    assert report.recipients == 2
+    assert report.asked == 2
 
 
 def test_asked_to_stop_it_ends_between_two_messages(user: User) -> None:
@@ -591,7 +592,7 @@ server = SmtpServer(host="127.0.0.1", port=port, security="none", from_="me@exam
 items = [(bytes([n]) * 32, b"Subject: %d\\r\\n\\r\\ntext\\r\\n" % n) for n in range(2)]
 with User(root) as user:
     resend(items, ["you@example.org", "they@example.org"], server, lambda: connect(server, None), user,
-           lambda: datetime.now(UTC), fault=fault)
+           lambda: datetime.now(UTC), fault=fault, again=len(sys.argv) > 4)
 print(len(steps))
 """
 
@@ -648,9 +649,22 @@ def check_after_kill(root: Path, sink: Sink, step: int) -> None:
 
 def test_two_at_once_take_turns(tmp_path: Path) -> None:
     with Sink() as sink:
-        arguments = [sys.executable, "-c", KILLED, str(tmp_path), str(sink.port), "0"]
+        arguments = [sys.executable, "-c", KILLED, str(tmp_path), str(sink.port), "0", "again"]
         running = [subprocess.Popen(arguments, stdout=subprocess.DEVNULL) for _ in range(3)]
         assert [process.wait(60) for process in running] == [0, 0, 0]
         assert len(sink.messages) == 6
     with User(str(tmp_path)) as user:
         assert Counter(status for _, _, status, _ in kept(user)) == {"sent": 12}
+
+
+def test_of_two_who_would_send_the_same_at_once_one_does(tmp_path: Path) -> None:
+    with Sink() as sink:
+        arguments = [sys.executable, "-c", KILLED, str(tmp_path), str(sink.port), "0"]
+        running = [
+            subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            for _ in range(3)
+        ]
+        said = [process.communicate(timeout=60)[1] for process in running]
+        assert sorted(process.returncode for process in running) == [0, 1, 1]
+        assert sum("RepeatError: message " in text for text in said) == 2
+        assert len(sink.messages) == 2

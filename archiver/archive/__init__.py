@@ -30,18 +30,20 @@ if TYPE_CHECKING:
     from archiver.archive.accounts import Mailbox
     from archiver.archive.reports import Counted, Imported, Results, Tagged, ThreadReport, ThreadResults
     from archiver.archive.restore import Selection
+    from archiver.archive.sending import Order as Sending
+    from archiver.archive.sending import Plan, Preview
     from archiver.exchange import Dialect, ExportReport, Format, ImportReport, Wanted
     from archiver.imap import Connection
     from archiver.indexer import IndexReport
     from archiver.message import Message
     from archiver.pull import AccountReport, Progress
-    from archiver.resend import MessageReport, Report
+    from archiver.resend import MessageReport, Parcel, Report
     from archiver.restore import Progress as RestoreProgress
     from archiver.restore import RestoreReport
     from archiver.search.index import Index, Order
     from archiver.smtp import Session
     from archiver.store.tags import Change
-    from archiver.store.user import OutboxMessage
+    from archiver.store.user import OutboxMessage, User
     from archiver.watch import Pull, State
 
 # During a pull, the index is fed whenever so many documents wait for it.
@@ -169,7 +171,7 @@ class Archive:
         """Log in to every sending server; sends nothing."""
         for name, server in self.config.smtp.items():
             try:
-                with self._smtp_session(name, server):
+                with self.smtp_session(name, server):
                     pass
                 yield name, None
             except ArchiverError as exc:
@@ -507,36 +509,51 @@ class Archive:
             )
         return name, self.config.smtp[name]
 
-    def resend(
+    def plan_sending(self, keys: Sequence[bytes], order: Sending, via: str | None = None) -> Plan:
+        """What an order would send, and what to ask about first; writes and sends nothing."""
+        from archiver.archive.sending import plan
+
+        return plan(self, keys, order, self.via(via)[1])
+
+    def preview(self, parcels: Sequence[Parcel]) -> Iterator[Preview]:
+        """Each message of a plan as it would go out."""
+        from archiver.archive.sending import preview
+
+        return preview(self, parcels)
+
+    def send(
         self,
-        keys: Sequence[bytes],
-        to: Sequence[str],
+        parcels: Sequence[Parcel],
         via: str | None = None,
+        *,
+        again: bool = False,
+        queue: bool = False,
         done: Callable[[MessageReport], None] = lambda report: None,
     ) -> Report:
-        """Send messages again, through the outbox; every recipient's outcome is in the report."""
-        from archiver.resend import resend
-        from archiver.store.reader import Reader
-        from archiver.store.user import User
+        """Send a plan through the outbox, or only put it there; every recipient's outcome is in the report.
 
-        name, server = self.via(via)
-        with self.ledger() as ledger, User(self.root) as user:
-            reader = Reader(ledger)
-            return resend(
-                [(key, lambda key=key: reader.wire(key)) for key in keys],  # type: ignore[misc]
-                to,
-                server,
-                lambda: self._smtp_session(name, server),
-                user,
-                lambda: datetime.now().astimezone(),
-                name=name,
-                stop=self.stop,
-                waiting=lambda holder: self.say(f"waiting for the outbox, in use by {holder}"),
-                done=done,
-            )
+        RepeatError unless `again` where the same went to the same recipient within a day.
+        """
+        from archiver.archive.sending import send
+
+        return send(self, parcels, via, again=again, queue=queue, done=done)
+
+    def send_due(self, done: Callable[[MessageReport], None] = lambda report: None) -> Report:
+        """Send what is due in the outbox."""
+        from archiver.archive.sending import send_stored
+
+        return send_stored(self, lambda user, now: user.due(now), done)
+
+    def send_again(
+        self, ids: Sequence[int], done: Callable[[MessageReport], None] = lambda report: None
+    ) -> Report:
+        """Send what is queued or deferred of these messages of the outbox, now."""
+        from archiver.archive.sending import send_stored
+
+        return send_stored(self, lambda user, now: [user.message(id) for id in ids], done)
 
     @contextmanager
-    def _smtp_session(self, name: str, server: SmtpServer) -> Iterator[Session]:
+    def smtp_session(self, name: str, server: SmtpServer) -> Iterator[Session]:
         from archiver.credentials import secret
         from archiver.smtp import connect
 
@@ -545,12 +562,40 @@ class Archive:
         with connect(server, fetch) as session:
             yield session
 
-    def outbox(self, *, open_only: bool = False) -> list[OutboxMessage]:
-        """What was sent, or was meant to be, newest first."""
+    @contextmanager
+    def _outbox(self) -> Iterator[tuple[User, int]]:
+        """The user database, what dead senders left in it seen to, and what time it is."""
         from archiver.store.user import User
 
         with User(self.root) as user:
+            now = int(datetime.now().timestamp())
+            user.orphans(now)
+            yield user, now
+
+    def outbox(self, *, open_only: bool = False) -> list[OutboxMessage]:
+        """What was sent, or was meant to be, newest first."""
+        with self._outbox() as (user, _):
             return user.outbox(open_only=open_only)
+
+    def outbox_message(self, id: int) -> OutboxMessage:
+        """One message of the outbox; NotFoundError."""
+        with self._outbox() as (user, _):
+            return user.message(id)
+
+    def retry(self, id: int, only: Sequence[str] = ()) -> int:
+        """Let a message's recipients, or those named, get it again though nobody knows whether they have it.
+
+        How many that are; the daemon sends it, or `send_again`.
+        """
+        with self._outbox() as (user, now):
+            user.message(id)
+            return user.retry(id, now, only)
+
+    def cancel(self, id: int, only: Sequence[str] = ()) -> int:
+        """Never send what is left of a message of the outbox; how many recipients that are."""
+        with self._outbox() as (user, now):
+            user.message(id)
+            return user.cancel(id, now, only)
 
     # restore
 

@@ -32,7 +32,7 @@ VERBS = {
     "attachments": "List or save a message's attachments",
     "resend": "Send messages again over SMTP",
     "restore": "Put messages back into a mailbox, or into another one",
-    "outbox": "Show what was sent again and what became of it",
+    "outbox": "Show what was sent again and what became of it; send it once more, or never",
     "export": "Write messages to an mbox, a Maildir, .eml files or a .zip of those",
     "import": "Take in an mbox, a Maildir, .eml files or an archive of those",
     "status": "Show what is archived, and the last and next runs",

@@ -99,6 +99,6 @@ def span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def count(number: int, noun: str) -> str:
-    """`1 message`, `2,000 messages`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, several: str = "") -> str:
+    """`1 message`, `2,000 messages`, and with a plural of its own `2,000 copies`."""
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"

@@ -5,8 +5,8 @@ It is migrated from version to version and never rebuilt; one that cannot be rea
 
 A recipient's status: `queued` (meant to be sent, never begun), `sending` (begun, no answer yet), `sent`,
 `deferred` (not taken, trying again is safe), `failed`, `unknown` (begun, and nobody can tell whether the
-server has it). Only a holder of the outbox lock has rows `sending`; those found by the next holder have
-lost theirs and become `unknown`.
+server has it). One that is queued or deferred may be due: then the daemon sends it. Only a holder of the
+outbox lock has rows `sending`; those found by the next holder have lost theirs and become `unknown`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
-from archiver.errors import DamagedError, DiskFullError, LockedError, NotFoundError, StoreError
+from archiver.errors import (
+    DamagedError,
+    DiskFullError,
+    LockedError,
+    NotFoundError,
+    RepeatError,
+    StoreError,
+)
 from archiver.store.layout import make_directory, user_path
 from archiver.store.locks import lock
 
@@ -29,8 +36,10 @@ if TYPE_CHECKING:
 Status = Literal["queued", "sending", "sent", "deferred", "failed", "unknown"]
 
 OUTBOX_LOCK = "outbox"
-_COLUMNS = "id, key, message_id, via, sender, created, block"
+_COLUMNS = "id, key, message_id, via, sender, created, block, recipe"
 INTERRUPTED = "the sender was stopped before the server's answer was recorded"
+CANCELLED = "cancelled"
+CLOSED = "not to be asked about any more; nobody can tell whether it arrived"
 
 # Version n is reached by the statements at n - 1. What is here has run somewhere: add, never change.
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -86,27 +95,50 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX restored_open ON restored (target) WHERE uid IS NULL",
     ),
+    (
+        # How it is made of its originals, JSON; empty: behind a Resent block, to those it goes to.
+        "ALTER TABLE message ADD COLUMN recipe BLOB NOT NULL DEFAULT x''",
+        "ALTER TABLE recipient ADD COLUMN tries INTEGER NOT NULL DEFAULT 0",
+        # When the daemon sends what is queued or deferred, Unix seconds; NULL: never by itself.
+        "ALTER TABLE recipient ADD COLUMN due INTEGER",
+        """CREATE TABLE original (
+            message INTEGER NOT NULL REFERENCES message (id),
+            position INTEGER NOT NULL,
+            key BLOB NOT NULL,
+            PRIMARY KEY (message, position)
+        ) STRICT, WITHOUT ROWID""",
+        "INSERT INTO original (message, position, key) SELECT id, 0, key FROM message",
+        "CREATE INDEX original_key ON original (key)",
+    ),
 )
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """One message to be sent: the original's key, and what the outbox keeps of it from the start."""
+    """One message to be sent: the original's key, and what the outbox keeps of it from the start.
+
+    `more` has the keys of further originals in the same message; `due` is when the daemon may send it.
+    """
 
     key: bytes
     message_id: str
     via: str
     sender: str
     recipients: tuple[str, ...]
+    recipe: bytes = b""
+    more: tuple[bytes, ...] = ()
+    due: int | None = None
 
 
 class Recipient(msgspec.Struct, frozen=True):
-    """What is known of one recipient; `updated` in Unix seconds."""
+    """What is known of one recipient; `updated` and `due` in Unix seconds."""
 
     address: str
     status: Status
     code: int
     reply: str
     updated: int
+    tries: int = 0
+    due: int | None = None
 
 
 class OutboxMessage(msgspec.Struct, frozen=True):
@@ -120,6 +152,8 @@ class OutboxMessage(msgspec.Struct, frozen=True):
     created: int
     block: bytes
     recipients: tuple[Recipient, ...]
+    recipe: bytes = b""
+    originals: tuple[bytes, ...] = ()
 
 
 class User:
@@ -251,73 +285,178 @@ class User:
             )
         return found.rowcount
 
-    def queue(self, intents: Iterable[Intent], now: int) -> list[int]:
-        """Put messages into the outbox, all or none; their ids. Nothing is sent by that."""
+    def orphans(self, now: int) -> int:
+        """Turn what a dead sender left into `unknown`, unless somebody sends right now; how many it was."""
+        try:
+            with self.sending("look", now, wait=False) as found:
+                return found
+        except LockedError:
+            return 0
+
+    def queue(self, intents: Iterable[Intent], now: int, *, unless_since: int | None = None) -> list[int]:
+        """Put messages into the outbox, all or none; their ids. Nothing is sent by that.
+
+        With `unless_since` RepeatError, and nothing is put, where an original was sent to one of the
+        recipients after that time, or may have been, or is still to be sent to him.
+        """
+        intents = list(intents)
         with self._transaction():
+            if unless_since is not None:
+                self._refuse_repeats(intents, unless_since)
             return [self._queue(intent, now) for intent in intents]
+
+    def _refuse_repeats(self, intents: Sequence[Intent], since: int) -> None:
+        """Within the transaction, so that of two who are about to send the same one is told."""
+        found = [
+            row
+            for intent in intents
+            for key in (intent.key, *intent.more)
+            for row in self._db.execute(
+                f"""SELECT hex(key), address, status, message FROM original JOIN recipient USING (message)
+                WHERE key = ? AND (status IN ('queued', 'deferred', 'sending')
+                    OR status IN ('sent', 'unknown') AND updated >= ?)
+                AND address COLLATE NOCASE IN ({", ".join("?" * len(intent.recipients))})""",
+                (key, since, *intent.recipients),
+            )
+        ]
+        if found:
+            key, address, status, message = found[0]
+            more = f", and {len(found) - 1} more such deliveries" if len(found) > 1 else ""
+            raise RepeatError(
+                f"message {key[:8].lower()} to {address} is {status} already (outbox {message}){more}",
+                hint="--again sends all the same; `archiver outbox` shows what became of it",
+            )
 
     def _queue(self, intent: Intent, now: int) -> int:
         added = self._db.execute(
-            "INSERT INTO message (key, message_id, via, sender, created) VALUES (?, ?, ?, ?, ?)",
-            (intent.key, intent.message_id, intent.via, intent.sender, now),
+            "INSERT INTO message (key, message_id, via, sender, created, recipe) VALUES (?, ?, ?, ?, ?, ?)",
+            (intent.key, intent.message_id, intent.via, intent.sender, now, intent.recipe),
         ).lastrowid
         assert added is not None
         self._db.executemany(
-            """INSERT INTO recipient (message, position, address, status, updated)
-            VALUES (?, ?, ?, 'queued', ?)""",
-            [(added, position, address, now) for position, address in enumerate(intent.recipients)],
+            "INSERT INTO original (message, position, key) VALUES (?, ?, ?)",
+            [(added, position, key) for position, key in enumerate((intent.key, *intent.more))],
+        )
+        self._db.executemany(
+            """INSERT INTO recipient (message, position, address, status, updated, due)
+            VALUES (?, ?, ?, 'queued', ?, ?)""",
+            [
+                (added, position, address, now, intent.due)
+                for position, address in enumerate(intent.recipients)
+            ],
         )
         return added
 
     def begin(self, message: int, block: bytes, now: int) -> tuple[str, ...]:
         """Mark the queued and deferred recipients `sending`, before the first byte goes out; their addresses.
 
-        `block` is what is put before the original's bytes this time.
+        `block` is what is put before the original's bytes.
         """
         with self._transaction():
             return self._begin(message, block, now)
 
     def _begin(self, message: int, block: bytes, now: int) -> tuple[str, ...]:
-        self._db.execute("UPDATE message SET block = ? WHERE id = ?", (block, message))
         rows = self._db.execute(
-            """UPDATE recipient SET status = 'sending', updated = ?
+            """UPDATE recipient SET status = 'sending', updated = ?, tries = tries + 1
             WHERE message = ? AND status IN ('queued', 'deferred') RETURNING position, address""",
             (now, message),
         ).fetchall()
+        if rows:
+            self._db.execute("UPDATE message SET block = ? WHERE id = ?", (block, message))
         return tuple(address for _, address in sorted(rows))
 
     def release(self, message: int, now: int) -> None:
         """Take back `begin`, for recipients of whom no byte went out: they are `queued`."""
         with self._transaction():
             self._db.execute(
-                """UPDATE recipient SET status = 'queued', updated = ?
+                """UPDATE recipient SET status = 'queued', updated = ?, tries = tries - 1
                 WHERE message = ? AND status = 'sending'""",
                 (now, message),
             )
 
     def finish(
-        self, message: int, outcomes: Sequence[Outcome], now: int, *, then: tuple[int, bytes] | None = None
+        self,
+        message: int,
+        outcomes: Sequence[Outcome],
+        now: int,
+        *,
+        due: int | None = None,
+        then: tuple[int, bytes] | None = None,
     ) -> tuple[str, ...]:
         """Record what became of a message and, in the same transaction, begin the next: its id and block.
 
-        One fsync for both. The addresses begun, as of `begin`.
+        `due` is when what is deferred may be tried again by the daemon. One fsync for both. The addresses
+        begun, as of `begin`.
         """
         with self._transaction():
-            self._record(message, outcomes, now)
+            self._record(message, outcomes, now, due)
             return () if then is None else self._begin(*then, now)
 
-    def settle(self, results: Iterable[tuple[int, Sequence[Outcome]]], now: int) -> None:
-        """Record what became of many messages, all or none."""
+    def settle(self, results: Iterable[tuple[int, Sequence[Outcome], int | None]], now: int) -> None:
+        """Record what became of many messages, all or none: id, outcomes, when deferred ones are due."""
         with self._transaction():
-            for message, outcomes in results:
-                self._record(message, outcomes, now)
+            for message, outcomes, due in results:
+                self._record(message, outcomes, now, due)
 
-    def _record(self, message: int, outcomes: Sequence[Outcome], now: int) -> None:
+    def _record(self, message: int, outcomes: Sequence[Outcome], now: int, due: int | None) -> None:
         self._db.executemany(
-            """UPDATE recipient SET status = ?, code = ?, reply = ?, updated = ?
+            """UPDATE recipient SET status = ?, code = ?, reply = ?, updated = ?, due = ?,
+                tries = tries + (status <> 'sending')
             WHERE message = ? AND address = ? AND status IN ('queued', 'sending', 'deferred')""",
-            [(o.status, o.code, o.reply, now, message, o.address) for o in outcomes],
+            [
+                (o.status, o.code, o.reply, now, due if o.status == "deferred" else None, message, o.address)
+                for o in outcomes
+            ],
         )
+
+    def due(self, now: int) -> list[OutboxMessage]:
+        """What the daemon may send now, oldest first."""
+        rows = self._rows(
+            f"""SELECT {_COLUMNS} FROM message WHERE id IN
+                (SELECT message FROM recipient WHERE status IN ('queued', 'deferred') AND due <= ?)
+            ORDER BY id""",
+            now,
+        )
+        return [self._message(row) for row in rows]
+
+    def next_due(self) -> int | None:
+        """When the daemon has something to send next, Unix seconds; None when there is nothing."""
+        rows = self._rows("SELECT min(due) FROM recipient WHERE status IN ('queued', 'deferred')")
+        return None if rows[0][0] is None else int(rows[0][0])
+
+    def sent_since(self, via: str, since: int) -> list[int]:
+        """When messages were last sent, or tried to be, through a server; oldest first, Unix seconds."""
+        rows = self._rows(
+            """SELECT max(updated) AS at FROM message JOIN recipient ON message = id
+            WHERE via = ? AND tries AND updated >= ? GROUP BY id ORDER BY at""",
+            via,
+            since,
+        )
+        return [at for (at,) in rows]
+
+    def retry(self, message: int, now: int, only: Sequence[str] = ()) -> int:
+        """Let what was not sent be sent again, `unknown` too: the user's word. How many recipients that are.
+
+        `only` names those who are meant; else all. What is `sending` is left to who does it.
+        """
+        chosen, names = _named(only)
+        with self._transaction():
+            return self._db.execute(
+                f"""UPDATE recipient SET status = 'queued', due = ?, tries = 0, updated = ?
+                WHERE message = ? AND status IN ('queued', 'deferred', 'failed', 'unknown') AND {chosen}""",
+                (now, now, message, *names),
+            ).rowcount
+
+    def cancel(self, message: int, now: int, only: Sequence[str] = ()) -> int:
+        """Never send what is queued or deferred, and ask no more about what is unknown; how many that are."""
+        chosen, names = _named(only)
+        with self._transaction():
+            return self._db.execute(
+                f"""UPDATE recipient SET due = NULL, updated = ?, code = 0, status = 'failed',
+                    reply = CASE status WHEN 'unknown' THEN ? ELSE ? END
+                WHERE message = ? AND status IN ('queued', 'deferred', 'unknown') AND {chosen}""",
+                (now, CLOSED, CANCELLED, message, *names),
+            ).rowcount
 
     def outbox(self, *, limit: int = -1, open_only: bool = False) -> list[OutboxMessage]:
         """Messages, newest first; with `open_only` those that have a recipient neither sent nor failed."""
@@ -338,10 +477,19 @@ class User:
 
     def _message(self, row: Sequence[Any]) -> OutboxMessage:
         recipients = self._rows(
-            """SELECT address, status, code, reply, updated FROM recipient
+            """SELECT address, status, code, reply, updated, tries, due FROM recipient
             WHERE message = ? ORDER BY position""",
             row[0],
         )
-        id, key, message_id, via, sender, created, block = row
+        keys = self._rows("SELECT key FROM original WHERE message = ? ORDER BY position", row[0])
+        id, key, message_id, via, sender, created, block, recipe = row
         to = tuple(Recipient(*values) for values in recipients)
-        return OutboxMessage(id, key, message_id, via, sender, created, block, to)
+        originals = tuple(each for (each,) in keys)
+        return OutboxMessage(id, key, message_id, via, sender, created, block, to, recipe, originals)
+
+
+def _named(addresses: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """A condition for these recipients, or for all, and its values."""
+    if not addresses:
+        return "TRUE", ()
+    return f"address COLLATE NOCASE IN ({', '.join('?' * len(addresses))})", tuple(addresses)

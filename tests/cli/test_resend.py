@@ -6,10 +6,13 @@ import hashlib
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from archiver.resend import new_message_id, resent_block
+from archiver.smtp import Mailbox
 from tests.cli import mails
 from tests.cli.home import PASSWORD, Home, complains, fails
 from tests.servers.smtp import DROP, STALL, Offer, Sink
@@ -52,6 +55,12 @@ def outcomes(home: Home, *options: str) -> list[tuple[str, str]]:
         for message in home.good("outbox", "--json", *options).json()
         for recipient in message["recipients"]
     ]
+
+
+def block_size() -> int:
+    """Of a Resent block from me to carol."""
+    boxes = Mailbox("", "me@example.org"), [Mailbox("", "carol@example.org")]
+    return len(resent_block(*boxes, new_message_id(boxes[0]), datetime.now().astimezone(), b"A: b"))
 
 
 class TestSending:
@@ -104,7 +113,9 @@ class TestSending:
         result = sending.good("resend", INVOICE, "--query", "subject:page", "--dry-run", *TO)
         assert result.lines() == [
             f"{INVOICE}  2024-03-01 09:00  {len(mails.INVOICE):>6} B  Invoice for March",
+            f"    resent, {block_size() + len(mails.INVOICE):,} octets, to carol@example.org",
             f"{PAGE}  2024-03-04 12:00  {len(mails.PAGE):>6} B  Only a page",
+            f"    resent, {block_size() + len(mails.PAGE):,} octets, to carol@example.org",
             "would send 2 messages as me@example.org via relay to carol@example.org",
         ]
         assert sink.connections == 0 and outcomes(sending) == []
@@ -130,7 +141,8 @@ class TestRefused:
         self, sending: Home, sink: Sink, stage: str, answer: str, code: int, status: str
     ) -> None:
         sink.play(**{stage: answer})
-        fails(sending, ["resend", INVOICE, *TO], code, "0 of 1 deliveries", answer[4:], "archiver outbox")
+        arguments = ["resend", INVOICE, *TO, "--again"]
+        fails(sending, arguments, code, "0 of 1 deliveries", answer[4:], "archiver outbox")
         assert outcomes(sending) == [("carol@example.org", status)] * 2
         assert sink.messages == []
 
@@ -151,12 +163,12 @@ class TestRefused:
     def test_the_server_falls_silent(self, sending: Home, sink: Sink) -> None:
         sending.smtp(sink.port, connect_timeout="0.3s", read_timeout="0.3s")
         sink.play(banner=STALL)
-        fails(sending, ["resend", INVOICE, *TO], 75, "no answer in time", "read_timeout")
+        fails(sending, ["resend", INVOICE, *TO, "--again"], 75, "no answer in time", "read_timeout")
 
     def test_nobody_listens(self, sending: Home) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             sending.smtp(listener.getsockname()[1])
-        fails(sending, ["resend", INVOICE, *TO], 75, "cannot connect", "check host, port")
+        fails(sending, ["resend", INVOICE, *TO, "--again"], 75, "cannot connect", "check host, port")
         assert {status for _, status in outcomes(sending)} == {"deferred"}
 
     def test_a_wrong_password(
@@ -215,7 +227,7 @@ class TestOutbox:
         sink.play(rcpt={"nobody@example.org": "550 5.1.1 no\x1b[31m such user"})
         sending.call("resend", PAGE, *TO, "--to", "nobody@example.org")
         lines = sending.good("outbox").lines()
-        assert [line.split()[2] for line in lines if not line.startswith(" ")] == [PAGE, INVOICE]
+        assert [line.split()[3] for line in lines if not line.startswith(" ")] == [PAGE, INVOICE]
         assert "    failed    nobody@example.org (5.1.1 no [31m such user)" in lines
         assert sending.good("outbox", "--open").out == ""
 
@@ -223,11 +235,12 @@ class TestOutbox:
         sending.good("resend", INVOICE, *TO)
         (message,) = sending.good("outbox", "--json").json()
         (recipient,) = message.pop("recipients")
-        assert list(message) == ["outbox_id", "key", "message_id", "via", "from", "created"]
+        names = ["outbox_id", "key", "originals", "as", "message_id", "via", "from", "created"]
+        assert list(message) == names
         assert (message["key"], message["via"], message["from"]) == (
             hashlib.sha256(mails.INVOICE).hexdigest(),
             "relay",
             "me@example.org",
         )
-        assert list(recipient) == ["address", "status", "code", "reply", "updated"]
+        assert list(recipient) == ["address", "status", "code", "reply", "updated", "tries", "due"]
         assert (recipient["status"], recipient["code"]) == ("sent", 250)

@@ -92,7 +92,7 @@ def test_what_is_known_is_not_forgotten(root: str) -> None:
         (id,) = user.queue([SOMEBODY], 100)
         user.begin(id, b"", 200)
         user.finish(id, [Outcome(YOU, "sent", 250, ""), Outcome(THEY, "unknown", 0, "")], 300)
-        user.settle([(id, [Outcome(YOU, "deferred", 0, ""), Outcome(THEY, "failed", 0, "")])], 400)
+        user.settle([(id, [Outcome(YOU, "deferred", 0, ""), Outcome(THEY, "failed", 0, "")], 500)], 400)
         assert statuses(user, id) == [(YOU, "sent"), (THEY, "unknown")]
 
 
