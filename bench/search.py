@@ -124,17 +124,39 @@ def warm(root: str, *, large: bool) -> None:
             for query in QUERIES[1:4]
         ]
         best = statistics.median(told(index, places, "a word in nine of ten, best", "the", "relevance", 0))
+        talk = statistics.median(told(index, places, "a conversation", f"thread:{some_key(index, places)}"))
+        listed = told_threads(index, places, "conversations of the second", "the", 0)
+        told_threads(index, places, f"the same, from {DEEP // 10:,} on", "the", DEEP // 10)
     index.close()
     if large:
         common.verdict(f"newest: slowest median {ms(medians)}", "10 ms", medians < 0.010)
         common.verdict(f"newest: worst {ms(worst)}", "50 ms", worst < 0.050)
         common.verdict(f"from {DEEP:,} on: slowest median {ms(max(deep))}", "100 ms", max(deep) < 0.100)
         common.verdict(f"best of a common word: {ms(best)}", "100 ms", best < 0.100)
+        common.verdict(f"a conversation: median {ms(talk)}", "50 ms", talk < 0.050)
+        common.verdict(f"newest conversations: median {ms(listed)}", "50 ms", listed < 0.050)
 
 
-def told(index: Index, places: LedgerPlaces, name: str, text: str, order: Order, offset: int) -> list[float]:
-    """Seconds of CPU of each run but the first."""
+def some_key(index: Index, places: LedgerPlaces) -> str:
+    """Of a message in the largest conversation among the newest twenty about patches."""
+    found = index.search_threads(parse("patch", now=datetime.now()), places, limit=SHOWN).hits
+    return max(found, key=lambda each: each.messages).hit.key.hex()
+
+
+def told_threads(index: Index, places: LedgerPlaces, name: str, text: str, offset: int) -> float:
+    """The median of the seconds of CPU of each run but the first, which may put everything into sets."""
     tree = parse(text, now=datetime.now())
+    first = timed(lambda: index.search_threads(tree, places, "newest", offset, SHOWN))
+    times = [timed(lambda: index.search_threads(tree, places, "newest", offset, SHOWN)) for _ in range(RUNS)]
+    print(f"    {name:<38}{ms(statistics.median(times))}{ms(max(times))}  first {ms(first)}", flush=True)
+    return statistics.median(times)
+
+
+def told(
+    index: Index, places: LedgerPlaces, name: str, text: str, order: Order = "newest", offset: int = 0
+) -> list[float]:
+    """Seconds of CPU of each run but the first."""
+    tree = parse(text, now=datetime.now(), message=bytes.fromhex)
     total = index.search(tree, places, order, offset, SHOWN).total
     times = [timed(lambda: index.search(tree, places, order, offset, SHOWN)) for _ in range(WARM_RUNS)]
     about = "" if total.exact else "about "
@@ -166,9 +188,21 @@ def whole(config: Path, beside: dict[str, list[str]], *, large: bool) -> None:
             # mu says by its exit code, and loudly, that nothing was found.
             cells.append("".join(map(ms, processes([*command, words], allowed=(0, 2, 4)))))
         print(f"    {query.name:<36}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+    talk = conversation(config)
+    print(f"    {'archiver thread':<36}" + "".join(map(ms, talk)))
+    listed = processes(common.archiver(config, "search", "--threads", "the"))
+    print(f"    {'conversations of the second':<36}" + "".join(map(ms, listed)))
     print(f"    {'archiver --help':<36}" + "".join(map(ms, processes([str(common.ARCHIVER), "--help"]))))
     if large:
         common.verdict(f"whole process: slowest median {ms(slowest)}", "150 ms", slowest < 0.150)
+        common.verdict(f"archiver thread: median {ms(talk[1])}", "300 ms", talk[1] < 0.300)
+
+
+def conversation(config: Path) -> tuple[float, float]:
+    """The conversation of the newest message about patches, as a tree."""
+    newest = common.archiver(config, "search", "patch", "--limit", "1", "--format", "ids")
+    found = subprocess.run(newest, capture_output=True, text=True, check=True).stdout.strip()
+    return processes(common.archiver(config, "thread", found))
 
 
 def demand_hits(command: Sequence[str], *, wanted: bool) -> None:

@@ -82,9 +82,9 @@ def _hash(message_id: str) -> bytes:
     return blake2b(message_id.lower().encode("utf-8", "surrogatepass"), digest_size=SIZE).digest()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
 def term_of(hashed: bytes) -> str:
-    """The term of a hash."""
+    """The term of a hash; messages of one conversation have the same ones."""
     from base64 import b32encode
 
     return b32encode(hashed).decode().lower()

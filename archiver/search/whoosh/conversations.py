@@ -25,7 +25,9 @@ Spot: TypeAlias = "tuple[int, int]"
 """A document: the number of its segment, its number there."""
 
 WALKS = 100
-"""So many conversations are walked for a page; for more of them all messages are put into sets."""
+"""So many conversations are walked for a page, whatever the index; for many more, sets are made of all."""
+
+_DOCUMENTS_A_WALK = 200
 
 
 class Walked(msgspec.Struct, frozen=True):
@@ -66,6 +68,11 @@ class Conversations:
             asked.update((ids.own, *ids.refers))
             waiting += self._guessed(ids.topic).get(spot, ())
         return Walked(found, whole=True)
+
+    def are_walked(self, count: int) -> bool:
+        """Whether so many of them are walked in less time than it takes to have `sets`."""
+        documents = sum(segment.record.documents for segment in self._segments)
+        return "sets" not in vars(self) and count < max(WALKS, documents // _DOCUMENTS_A_WALK)
 
     def place(self, spot: Spot) -> tuple[int, bytes]:
         """Its place in the order of time."""
@@ -138,7 +145,8 @@ def page(
 
     `ordered` gives so many of the documents found, or all, in order.
     """
-    known = _Walks(conversations) if offset + limit < WALKS else _Sets(conversations)
+    walked = conversations.are_walked(offset + limit)
+    known = _Walks(conversations) if walked else _Sets(conversations)
     wanted, firsts = 0, dict[Spot, Spot]()
     while len(firsts) <= offset + limit:
         before, wanted = wanted, 4 * (wanted or offset + limit + 1)
