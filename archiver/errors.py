@@ -75,7 +75,7 @@ class UsageError(ArchiverError):
 
 
 class ConfigError(UsageError):
-    """The configuration is wrong; `problems` has every reason, one line each."""
+    """The configuration is wrong; `problems` has every reason, one line each or, of a query, some more."""
 
     def __init__(self, message: str, problems: Sequence[str] = (), *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

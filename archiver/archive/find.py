@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,14 +43,15 @@ class Asked(msgspec.Struct, frozen=True):
 def asking(archive: Archive, text: str) -> Iterator[Asked]:
     """A query, its words as those of the index were analysed; QueryError when it is wrong."""
     now, wanted = datetime.now(), archive.config.index.stemming
-    tree = parse(text, now=now, stemming=wanted, message=archive.resolve)
+    parse_ = partial(parse, now=now, saved=archive.config.searches, message=archive.resolve)
+    tree = parse_(text, stemming=wanted)
     with archive.ledger() as ledger, archive.index() as index:
         state = index.state()
         if state and state.stemming != wanted:
             archive.say(
                 f"the index was built with stemming: {state.stemming}; archiver sync makes it {wanted}"
             )
-            tree = parse(text, now=now, stemming=state.stemming, message=archive.resolve)
+            tree = parse_(text, stemming=state.stemming)
         yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index))
 
 

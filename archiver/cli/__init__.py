@@ -16,7 +16,6 @@ from archiver.errors import ArchiverError, ConfigError, InterruptedRun, QueryErr
 
 # As the shell reports a program that a closed pipe ended.
 _PIPE_EXIT = 141
-_QUERY_WIDTH = 76
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,9 +116,9 @@ def _explain(exc: ArchiverError) -> None:
     # Where an interrupted run was matters to nobody.
     lines = [f"archiver: {exc.message if isinstance(exc, InterruptedRun) else exc}"]
     if isinstance(exc, ConfigError):
-        lines += [f"  {problem}" for problem in exc.problems]
+        lines += [f"  {line}" for problem in exc.problems for line in problem.split("\n")]
     if isinstance(exc, QueryError):
-        lines += [f"  {line}" for line in pointed(exc.query, exc.position, _QUERY_WIDTH)]
+        lines += [f"  {line}" for line in pointed(exc.query, exc.position)]
     if exc.hint:
         lines.append(f"  {exc.hint}")
     _complain(*lines)

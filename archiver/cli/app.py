@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ class Session:
 
         path = config.find(self.config, os.environ)
         self.path = str(path)
-        loaded = config.load(path)
+        loaded = config.load(path, _wrong_searches)
         for warning in config.warnings(loaded, path):
             say(f"warning: {warning}")
         return loaded
@@ -93,6 +93,16 @@ class Session:
         finally:
             for number, old in before.items():
                 signal.signal(number, old)
+
+
+def _wrong_searches(searches: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with saved searches, each with the place in it."""
+    from archiver.cli.text import pointed
+    from archiver.search.saved import problems
+
+    for name, error in problems(searches):
+        lines = [error.message, *pointed(error.query, error.position), *filter(None, [error.hint])]
+        yield name, "\n  ".join(lines)
 
 
 # A progress bar hides it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from archiver.cli.app import Session
-from archiver.cli.text import count, printable
+from archiver.cli.text import count, one_line, printable
 from archiver.errors import ArchiverError, PartialError
 
 
@@ -27,6 +27,8 @@ def command(session: Session, connect: bool) -> None:
         f"{printable(session.path)} is valid: {count(len(config.accounts), 'account')}, {servers},"
         f" archive in {printable(config.archive)}"
     )
+    for name, query in config.searches.items():
+        print(f"  saved:{name}  {one_line(query, 100)}")
     if absent := archive.missing():
         print(absent)
     if not connect:

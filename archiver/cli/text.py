@@ -64,7 +64,7 @@ def pad(text: str, width: int) -> str:
     return text + " " * (width - columns(text))
 
 
-def pointed(text: str, position: int, width: int) -> tuple[str, str]:
+def pointed(text: str, position: int, width: int = 76) -> tuple[str, str]:
     """A line with the part of `text` around `position`, and one that puts a caret right below it."""
     head, tail = printable(text[:position]), printable(text[position:])
     if columns(head) > width * 2 // 3:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -62,7 +62,11 @@ def find(explicit: str | None, environ: Mapping[str, str]) -> Path:
     )
 
 
-def load(path: Path) -> Config:
+Check = Callable[[Mapping[str, str]], Iterable[tuple[str, str]]]
+"""What is wrong with saved searches, by name: queries are understood in a later room."""
+
+
+def load(path: Path, check_searches: Check = lambda searches: ()) -> Config:
     """The configuration in `path`, with `~` and relative paths resolved; ConfigError with all problems."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -72,10 +76,10 @@ def load(path: Path) -> Config:
         ) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path} is not UTF-8 text (byte {exc.start})", hint="save it as UTF-8") from exc
-    return parse(text, path)
+    return parse(text, path, check_searches)
 
 
-def parse(text: str, path: Path) -> Config:
+def parse(text: str, path: Path, check_searches: Check = lambda searches: ()) -> Config:
     """As `load`, from text; `path` is what problems name and relative paths start from."""
     decoder = _Decoder(path)
     value = decoder.read(text)
@@ -83,6 +87,8 @@ def parse(text: str, path: Path) -> Config:
     if not decoder.problems:
         config = _resolve(config, path.absolute().parent)
         decoder.check_files(config)
+        for name, problem in check_searches(config.searches) if config.searches else ():
+            decoder.problem(("searches", name), problem)
     if decoder.problems:
         count = len(decoder.problems)
         raise ConfigError(

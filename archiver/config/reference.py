@@ -93,6 +93,8 @@ def _takes(hint: Any) -> tuple[str, str]:
     if get_origin(hint) is tuple:
         words, _ = _takes(parts[0])
         return f"a list of {'texts' if parts[0] is str else words}", description
+    if get_origin(hint) is dict and parts[1] is str:
+        return "names, each with a query", description
     if get_origin(hint) is dict:
         return (
             f"names, each with a mapping: `{'accounts' if parts[1] is Account else 'smtp'}.NAME`",

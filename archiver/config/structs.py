@@ -353,6 +353,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         dict[str, SmtpServer], Meta(description="sending servers by name, for `resend --via`")
     ] = {}
     index: IndexSettings = IndexSettings()
+    searches: Annotated[
+        dict[str, str], Meta(description="queries by name, for `saved:NAME` in a [query](query.md)")
+    ] = {}
 
 
 def plain_hex(fingerprint: str) -> str:

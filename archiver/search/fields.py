@@ -9,7 +9,7 @@ import msgspec
 from archiver.search.kinds import KINDS
 
 Kind = Literal["content", "document", "place"]
-Takes = Literal["words", "term", "message", "date", "size", "name", "choice"]
+Takes = Literal["saved", "words", "term", "message", "date", "size", "name", "choice"]
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -95,6 +95,7 @@ FIELDS: tuple[Field, ...] = (
         (),
         ("unread", "read", "flagged", "answered", "draft", "gone"),
     ),
+    Field("saved", "document", "saved", "a search saved in the configuration", "saved:invoices"),
     Field(
         "is",
         "document",
@@ -139,6 +140,7 @@ _TAKES = {
     "size": "bytes, or 200k, 5M, 1G (1k = 1024)",
     "name": "a name; * and ? stand for any characters, any case",
     "choice": "one of its words",
+    "saved": "the name of one of its `searches:`",
 }
 
 SYNTAX = """\

@@ -19,8 +19,9 @@ Does not look at an index: a word that occurs nowhere is a good query.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import NoReturn
 
 import msgspec
@@ -30,6 +31,7 @@ from archiver.search import values
 from archiver.search.analysis import ends_in_word, query_terms, stem_alternatives
 from archiver.search.fields import BY_NAME, CHOICES, FIELDS, STEMMED, Field
 from archiver.search.ids import id_term
+from archiver.search.saved import DEPTH_LIMIT as SAVED_LIMIT
 from archiver.search.tree import (
     DateRange,
     Exact,
@@ -75,20 +77,31 @@ def _unknown(text: str) -> NoReturn:
 
 
 def parse(
-    text: str, *, now: datetime, stemming: str = "off", message: Callable[[str], bytes] = _unknown
+    text: str,
+    *,
+    now: datetime,
+    stemming: str = "off",
+    message: Callable[[str], bytes] = _unknown,
+    saved: Mapping[str, str] = MappingProxyType({}),
+    within: tuple[str, ...] = (),
 ) -> Node:
     """The tree of a query; `now` gives relative dates their meaning and all dates their zone.
 
     `stemming` must be that of the index. `message` gives the key of a message by its short id, or raises
-    NotFoundError.
+    NotFoundError. `saved` are searches by name, `within` those that the text is of.
     """
+    return _Parser(text, _checked(text), now, stemming, message, _Saved(saved, within, LENGTH_LIMIT)).whole(0)
+
+
+def _checked(text: str) -> list[_Token]:
+    """The tokens of a query that is one."""
     if len(text) > LENGTH_LIMIT:
         raise QueryError(f"the query is longer than {LENGTH_LIMIT} characters", text, LENGTH_LIMIT)
     if found := _no_character.search(text):
         raise QueryError("the query has a byte here that is not UTF-8", text, found.start())
     if not text.strip():
         raise QueryError("the query is empty", text, 0, hint="give a word to look for")
-    return _Parser(text, list(_tokens(text)), now, stemming, message).whole()
+    return list(_tokens(text))
 
 
 def thread_of(text: str, message: Callable[[str], bytes]) -> Thread:
@@ -168,6 +181,14 @@ def _nearest(word: str, choices: Sequence[str] | dict[str, Field]) -> str | None
     return next(iter(get_close_matches(word.lower(), choices, 1)), None)
 
 
+class _Saved(msgspec.Struct):
+    """The searches by name, those the text is in, outermost first, and how many characters may be left."""
+
+    searches: Mapping[str, str]
+    within: tuple[str, ...]
+    left: int
+
+
 class _Parser:
     """Recursive descent over the tokens; `field` is the one whose group is being read."""
 
@@ -178,18 +199,20 @@ class _Parser:
         now: datetime,
         stemming: str,
         message: Callable[[str], bytes],
+        saved: _Saved,
     ) -> None:
         self.text = text
         self.tokens = tokens
         self.now = now
         self.stemming = stemming
         self.message = message
+        self.saved = saved
         self.next = 0
         self.places = 0
         self.threads = 0
 
-    def whole(self) -> Node:
-        tree = self.any_of(None, 0)
+    def whole(self, depth: int) -> Node:
+        tree = self.any_of(None, depth)
         if self.token.kind == ")":
             self.fail("the parenthesis was never opened", self.token.at)
         return tree
@@ -239,6 +262,8 @@ class _Parser:
         if token.kind == "field":
             return self.value(token, field, depth)
         if token.kind in ("word", "phrase"):
+            if field and field.takes == "saved":
+                return self.search(token, depth)
             return self.leaf(field, token)
         if token.kind == ")":
             self.fail("the parenthesis was never opened", token.at)
@@ -290,6 +315,28 @@ class _Parser:
             return thread_of(token.text, self.message)
         except NotFoundError as error:
             self.fail(error.message, start, error.hint)
+
+    def search(self, token: _Token, depth: int) -> Node:
+        """The tree of a saved search: as if its text stood here in parentheses."""
+        name, saved = token.text.lower(), self.saved
+        if name not in saved.searches:
+            near = _nearest(name, list(saved.searches))
+            hint = f"did you mean {near}?" if near else "they stand under searches: in the configuration"
+            self.fail(f"no search is saved as {token.text}", token.at, hint)
+        if name in saved.within:
+            self.fail(f"saved:{name} leads back to itself", token.at, " -> ".join((*saved.within, name)))
+        if len(saved.within) > SAVED_LIMIT:
+            self.fail(f"saved searches are more than {SAVED_LIMIT} deep in each other", token.at)
+        text = saved.searches[name]
+        saved.left -= len(text)
+        if saved.left < 0:
+            self.fail(f"with its saved searches the query is longer than {LENGTH_LIMIT} characters", token.at)
+        inner = _Saved(saved.searches, (*saved.within, name), saved.left)
+        parser = _Parser(text, _checked(text), self.now, self.stemming, self.message, inner)
+        parser.places, parser.threads = self.places, self.threads
+        tree = parser.whole(depth + 1)
+        self.places, self.threads, saved.left = parser.places, parser.threads, inner.left
+        return tree
 
     def words(self, field: str, token: _Token) -> Node:
         text, start = token.text, token.at + (token.kind == "phrase")

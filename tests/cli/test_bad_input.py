@@ -229,7 +229,7 @@ class TestArchive:
             path.unlink()
         result = own_library.good("search", "invoice", "--json")
         assert "the ledger is missing: rebuilding it from the mail" in result.err
-        assert result.json() == before
+        assert result.json()["hits"] == before["hits"]
         assert "rebuilding" not in own_library.good("sync").err
         own_library.good("verify")
 

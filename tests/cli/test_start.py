@@ -27,10 +27,13 @@ MODULES = {
     "search": {
         "analysis",
         "fields",
+        "ids",
         "index",
+        "kinds",
         "places",
         "positions",
         "query",
+        "saved",
         "stemming",
         "tree",
         "values",

@@ -213,8 +213,11 @@ class TestProblems:
         [
             ("", "1: archive is missing"),
             ("# nothing\n", "1: archive is missing"),
-            ("- a\n", "1: expected a mapping with archive, accounts, smtp, index; got a list"),
-            ("archive: mail\nfoo: 1\n", "2: foo: unknown key; known here: archive, accounts, smtp, index"),
+            ("- a\n", "1: expected a mapping with archive, accounts, smtp, index, searches; got a list"),
+            (
+                "archive: mail\nfoo: 1\n",
+                "2: foo: unknown key; known here: archive, accounts, smtp, index, searches",
+            ),
             ("archive: mail\narchive: mail\n", "2: archive: written twice"),
             ("archive:\n", "1: archive: expected text, got nothing"),
             ("archive: ''\n", "1: archive: expected text of length >= 1"),

@@ -12,7 +12,12 @@ from archiver.search.query import parse
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_every_field_is_parsed_and_documented(field: Field) -> None:
-    parse(field.example, now=datetime(2026, 1, 1), message=lambda text: b"k" * 32)
+    parse(
+        field.example,
+        now=datetime(2026, 1, 1),
+        message=lambda text: b"k" * 32,
+        saved={"invoices": "invoice"},
+    )
     assert field.example.startswith(tuple(f"{name}:" for name in (field.name, *field.aliases)))
     assert f"{field.name}:" in help_text()
     assert f"`{field.name}:`" in markdown() and f"`{field.example}`" in markdown()
