@@ -258,7 +258,7 @@ class Daemon:
 
     def _due(self, accounts: Mapping[str, Account]) -> dict[str, datetime]:
         """When interval jobs first run: as long after the last good run as the interval says, or now."""
-        with Archive(self.config, say=self._log).ledger() as ledger:
+        with Archive(self.config, say=self._log).ledger(make=True) as ledger:
             last = {row.name: row.succeeded for row in ledger.accounts()}
         now = time.time()
         due = {}
@@ -406,7 +406,7 @@ class Daemon:
 
     def _note(self, times: Mapping[str, float]) -> None:
         try:
-            with Archive(self.config).ledger() as ledger:
+            with Archive(self.config).ledger(make=True) as ledger:
                 for name in self.config.accounts:
                     ledger.schedule(name, times.get(name))
         except ArchiverError as exc:

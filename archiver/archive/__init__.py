@@ -76,8 +76,21 @@ class Archive:
     # What every verb starts from
 
     @contextmanager
-    def ledger(self) -> Iterator[Ledger]:
-        """The ledger, rebuilt from the mail first where it was lost."""
+    def ledger(self, *, make: bool = False) -> Iterator[Ledger]:
+        """The ledger, rebuilt from the mail first where it was lost.
+
+        Without `make`, NotFoundError where there is no archive: who looks at one whose disk is not mounted
+        must not find it empty.
+        """
+        with disk_errors("open the archive"):
+            there = layout.is_archive(self.root)
+        if not there:
+            if not make:
+                raise NotFoundError(
+                    f"there is no archive at {self.root}",
+                    hint="archiver sync makes it; if it was made already, is its disk mounted?",
+                )
+            self.say(f"there is no archive at {self.root} yet: it is made")
         with Ledger(self.root) as ledger:
             if ledger.fresh:
                 self._rebuild(ledger)
@@ -103,13 +116,13 @@ class Archive:
         for path in adopted.nameless:
             self.say(f"no readable {layout.FOLDER_FILE}, named after its directory: {path}")
 
-    def lock(self, name: str, purpose: str) -> AbstractContextManager[None]:
-        """One of the archive's locks; who has to wait for it says for whom."""
+    def lock(self, name: str, purpose: str, *, reading: bool = False) -> AbstractContextManager[None]:
+        """One of the archive's locks; who has to wait for it says for whom. `reading`: see `locks.lock`."""
 
         def waiting(holder: str) -> None:
             self.say(f"waiting for {name}, in use by {holder}")
 
-        return lock(self.root, name, purpose, waiting=waiting, stop=self.stop)
+        return lock(self.root, name, purpose, waiting=waiting, stop=self.stop, reading=reading)
 
     @contextmanager
     def index(self) -> Iterator[Index]:
@@ -203,7 +216,7 @@ class Archive:
         accounts = [_without(account, taken) for account in accounts]
         report = SyncReport()
         drained: list[IndexReport] = []
-        with self.ledger() as ledger:
+        with self.ledger(make=True) as ledger:
             before = ledger.last_change()
             with ThreadPoolExecutor(len(accounts), thread_name_prefix="pull") as pool:
                 futures = {a.name: pool.submit(self._pull, a, folders, progress) for a in accounts}
@@ -567,6 +580,8 @@ class Archive:
         """The user database, what dead senders left in it seen to, and what time it is."""
         from archiver.store.user import User
 
+        with self.ledger():
+            pass  # there is an archive
         with User(self.root) as user:
             now = int(datetime.now().timestamp())
             user.orphans(now)
@@ -574,6 +589,9 @@ class Archive:
 
     def outbox(self, *, open_only: bool = False) -> list[OutboxMessage]:
         """What was sent, or was meant to be, newest first."""
+        if not os.path.exists(layout.user_path(self.root)):
+            with self.ledger():
+                return []
         with self._outbox() as (user, _):
             return user.outbox(open_only=open_only)
 

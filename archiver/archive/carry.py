@@ -46,7 +46,7 @@ def take(
             hint="take lower-case letters, digits, - and _, such as old-mail",
         )
     report = exchange.ImportReport(account=account, source=source)
-    with archive.ledger() as ledger, archive.lock(f"account-{account}", "import"):
+    with archive.ledger(make=True) as ledger, archive.lock(f"account-{account}", "import"):
         exchange.take(
             source,
             account,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from archiver.config import Account
-from archiver.errors import CredentialError, NotFoundError, ServerError, UsageError
-from archiver.store import layout
+from archiver.errors import CredentialError, ServerError, UsageError
 from archiver.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -40,7 +38,6 @@ class Look:
 
         Servers are asked first, each under its account's lock alone, so that nothing waits for them.
         """
-        self._insist()
         compared = self._ask() if self.server else None
         with self._hashers() as hashers, self._everything() as (ledger, index):
             from archiver.archive.repair import repair
@@ -58,15 +55,6 @@ class Look:
             if refetch is not None and found.findings:
                 refetch |= repair(ledger, index, found.findings)
         return found
-
-    def _insist(self) -> None:
-        """Whoever checks an archive on a disk that is not mounted must not find an empty one in order."""
-        root = self.archive.root
-        if not any(map(os.path.exists, (layout.ledger_path(root), layout.mail_root(root)))):
-            raise NotFoundError(
-                f"there is no archive at {root}",
-                hint="archiver sync makes it; if it was made already, is its disk mounted?",
-            )
 
     def _ask(self) -> Compared:
         """What the accounts' servers have beside what the ledger knows; a connection and a thread each."""
@@ -89,7 +77,7 @@ class Look:
         compared = Compared(asked=Asked(accounts=1))
         try:
             with (
-                self.archive.lock(f"account-{account.name}", "verify"),
+                self.archive.lock(f"account-{account.name}", "verify", reading=True),
                 Ledger(self.archive.root) as ledger,
                 self.archive.connect(account) as connection,
             ):
@@ -102,7 +90,7 @@ class Look:
     @contextmanager
     def _hashers(self) -> Iterator[Hashers | None]:
         """Processes that hash, started before any lock is taken; none where there is little to hash."""
-        with Ledger(self.archive.root) as ledger:
+        with self.archive.ledger() as ledger:
             size = ledger.total_size()
         if size < WORTH_HASHERS:
             yield None
@@ -123,6 +111,6 @@ class Look:
                 if name not in known:
                     archive.account(name)
             for name in sorted(self.names or known):
-                locks.enter_context(archive.lock(f"account-{name}", "verify"))
-            locks.enter_context(archive.lock("index", "verify"))
+                locks.enter_context(archive.lock(f"account-{name}", "verify", reading=True))
+            locks.enter_context(archive.lock("index", "verify", reading=True))
             yield ledger, index

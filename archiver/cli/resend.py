@@ -159,7 +159,8 @@ def _selection(
         raise UsageError("no id in what was given", hint="an id starts each line")
     if len(keys) > limit:
         raise UsageError(
-            f"{count(len(keys), 'message')} are selected; {limit:,} are the most", hint="--limit N allows more"
+            f"{count(len(keys), 'message')} are selected; {limit:,} are the most",
+            hint="--limit N allows more",
         )
     return keys
 

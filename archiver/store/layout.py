@@ -55,6 +55,17 @@ def mail_root(root: str) -> str:
     return os.path.join(root, "mail")
 
 
+def is_archive(root: str) -> bool:
+    """Whether anything of an archive is there. OSError when that cannot be told."""
+    for path in (ledger_path(root), mail_root(root)):
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return True
+    return False
+
+
 def ledger_path(root: str) -> str:
     return os.path.join(root, "ledger.sqlite3")
 

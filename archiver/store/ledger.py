@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from archiver.errors import DamagedError, DiskFullError, LockedError, StoreError
+from archiver.store.database import connect
 from archiver.store.layout import ledger_path, make_directory
 from archiver.store.locks import lock
 from archiver.store.maildir import disk_errors
@@ -66,7 +67,10 @@ class Ledger:
     """An open ledger; one connection, one thread. Close it, or use it as a context manager."""
 
     def __init__(self, root: str) -> None:
-        """Open, or create, the ledger of the archive at `root`. DamagedError when the file is none."""
+        """Open, or create, the ledger of the archive at `root`; where it cannot be written, only to read it.
+
+        DamagedError when the file is none.
+        """
         path = ledger_path(root)
         with disk_errors("open the archive"):
             make_directory(root)
@@ -75,7 +79,7 @@ class Ledger:
         self.root = root
         self._path = path
         with self._translate():
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None, cached_statements=256)
+            self._db = connect(path, cached_statements=256)
         try:
             self._open()
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -21,7 +22,7 @@ _POLL = 0.05
 def holder(root: str, name: str) -> str | None:
     """Who holds a lock now ("PID 12, sync"), or None; asks without taking it."""
     try:
-        fd = os.open(lock_path(root, name), os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(lock_path(root, name), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
@@ -46,18 +47,21 @@ def lock(
     wait: bool = True,
     waiting: Callable[[str], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    reading: bool = False,
 ) -> Iterator[None]:
     """Hold the lock `name` of the archive at `root` (flock(2) on `<root>/locks/<name>.lock`).
 
     `purpose` is written into the file, for whoever must wait: `waiting` is called once with
     "PID 12, sync" before that, and `stop` ends it with InterruptedRun. Without `wait`, LockedError at
-    once. The file stays when the lock is released: removing it would let two holders lock two files of
-    one name.
+    once. Who only reads (`reading`) goes without it where the archive cannot be written. The file stays when
+    the lock is released: removing it would let two holders lock two files of one name.
     """
     path = lock_path(root, name)
     with disk_errors("lock the archive"):
-        make_directory(os.path.dirname(path))
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = _open(path, reading)
+    if fd is None:
+        yield
+        return
     try:
         if not _try_again(fd):
             owner = _read_holder(fd)
@@ -73,6 +77,20 @@ def lock(
         yield
     finally:
         os.close(fd)
+
+
+def _open(path: str, reading: bool) -> int | None:
+    """The lock's file, made when missing; None when it can be neither made nor opened, for who only reads."""
+    try:
+        make_directory(os.path.dirname(path))
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        if not reading or exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def _try_again(fd: int) -> bool:

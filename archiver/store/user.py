@@ -27,6 +27,7 @@ from archiver.errors import (
     RepeatError,
     StoreError,
 )
+from archiver.store.database import connect, is_read_only
 from archiver.store.layout import make_directory, user_path
 from archiver.store.locks import lock
 
@@ -165,12 +166,13 @@ class User:
         self.path = user_path(root)
         with self._translate():
             make_directory(root)
-            # SQLite gives its side files the mode of this one.
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if os.fstat(fd).st_mode & 0o077:
-                os.fchmod(fd, 0o600)
-            os.close(fd)
-            self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            if not is_read_only(self.path):
+                # SQLite gives its side files the mode of this one.
+                fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                if os.fstat(fd).st_mode & 0o077:
+                    os.fchmod(fd, 0o600)
+                os.close(fd)
+            self._db = connect(self.path)
         try:
             self._prepare()
         except BaseException:

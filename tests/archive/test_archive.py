@@ -145,16 +145,43 @@ def test_an_index_stemmed_in_another_way_answers_as_it_was_built(
 
 
 def test_an_archive_that_does_not_exist_yet(tmp_path: Path) -> None:
-    archive = Archive(Config(archive=str(tmp_path / "new" / "archive")))
+    said: list[str] = []
+    archive = Archive(Config(archive=str(tmp_path / "new" / "archive")), say=said.append)
+    with archive.ledger(make=True):
+        assert said == [f"there is no archive at {archive.root} yet: it is made"]
     assert (archive.search("anything").total.count, archive.status().documents) == (0, 0)
     assert stat.S_IMODE((tmp_path / "new" / "archive").stat().st_mode) == 0o700
     assert archive.verify().found.findings == []
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda archive: archive.search("anything"),
+        lambda archive: archive.count("anything"),
+        lambda archive: archive.status(),
+        lambda archive: archive.resolve("12345678"),
+        lambda archive: archive.outbox(),
+        lambda archive: archive.mailboxes(),
+        lambda archive: archive.reindex(),
+        lambda archive: archive.verify(),
+    ],
+)
+def test_who_looks_at_one_that_is_not_there_makes_none(
+    tmp_path: Path, look: Callable[[Archive], object]
+) -> None:
+    """A disk that is not mounted."""
+    for root in (tmp_path / "mounted" / "archive", tmp_path):
+        with pytest.raises(NotFoundError, match="there is no archive at"):
+            look(Archive(Config(archive=str(root))))
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot open the archive"):
-        Archive(Config(archive=str(tmp_path / "file" / "archive"))).search("x")
+        Archive(Config(archive=str(tmp_path / "file" / "archive"))).ledger(make=True).__enter__()
 
 
 class TestLedgerLost:
@@ -342,9 +369,9 @@ class TestVerify:
         seen: list[tuple[str, int]] = []
         real = Archive.lock
 
-        def note(self: Archive, name: str, purpose: str) -> AbstractContextManager[None]:
+        def note(self: Archive, name: str, purpose: str, **how: bool) -> AbstractContextManager[None]:
             seen.append((name, len(multiprocessing.active_children())))
-            return real(self, name, purpose)
+            return real(self, name, purpose, **how)
 
         monkeypatch.setattr(Archive, "lock", note)
         assert [f.kind for f in archive.verify().found.findings if f.kind != "unindexed"] == ["damaged"]
@@ -453,14 +480,6 @@ def test_tidying_up(archive: Archive, tree: Tree) -> None:
     archive.tidy_index()
     assert len(list(segments.glob("*.seg"))) <= before - 7
     assert len(archive.search("account:work").rows) == 15
-
-
-def test_verify_finds_no_archive_where_none_is(tmp_path: Path) -> None:
-    """A disk that is not mounted is not an empty archive in good order."""
-    root = tmp_path / "not-mounted" / "archive"
-    with pytest.raises(NotFoundError, match="there is no archive at"):
-        Archive(Config(archive=str(root))).verify()
-    assert not root.parent.exists()
 
 
 def test_an_error_of_the_index_does_not_hide_the_pull(

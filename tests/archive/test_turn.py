@@ -80,7 +80,10 @@ def archive(tmp_path: Path, server: ScriptedServer, gate: Gate, minting: Minting
         connections=2,
     )
     config = Config(archive=str(tmp_path / "archive"), accounts={"work": Account(name="work", imap=imap)})
-    return Archive(config, say=said.append)
+    made = Archive(config, say=said.append)
+    with made.ledger(make=True):
+        said.clear()
+    return made
 
 
 def is_body(command: Command) -> bool:

@@ -67,6 +67,10 @@ class Home:
         self._pycache = pycache
         self.settings: dict[str, Any] = {"archive": "archive", "accounts": {}, "smtp": {}}
 
+    def make_archive(self) -> None:
+        """An archive with nothing in it, as a sync that found nothing leaves one."""
+        (self.root / "mail").mkdir(mode=0o700, parents=True)
+
     def account(self, name: str, port: int, user: str = "user", **imap: Any) -> None:
         """Add or replace an account on a local server, without encryption unless told."""
         rest = {"folders", "schedule", "flags_every"}

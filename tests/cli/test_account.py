@@ -11,6 +11,7 @@ def test_list_and_same(home: Home, mailbox: User) -> None:
     mailbox.save(mail("First"))
     home.mailbox(mailbox)
     home.account("web", 1, "you")
+    home.make_archive()
     name, host = mailbox.name, mailbox.server.host
     assert home.good("account", "list").lines() == [
         f"work  {name} on {host}: not pulled yet",

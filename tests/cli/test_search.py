@@ -173,6 +173,7 @@ class TestForPrograms:
 
 class TestEmpty:
     def test_an_archive_with_nothing_in_it(self, home: Home) -> None:
+        home.make_archive()
         result = home.good("search", "anything")
         assert result.out == ""
         assert result.err == "0 messages; the archive is empty, archiver sync fills it\n"

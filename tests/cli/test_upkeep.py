@@ -57,6 +57,7 @@ class TestStatus:
         assert account["folders"][0]["messages"] == 6 and account["folders"][0]["gone"] == 1
 
     def test_before_the_first_run(self, home: Home) -> None:
+        home.make_archive()
         home.account("work", 1)
         assert home.good("status").lines()[-2:] == [
             "  holds      0 messages in 0 folders, 0 B",
@@ -169,6 +170,20 @@ class TestVerify:
     def test_an_account_that_does_not_exist(self, library: Home) -> None:
         fails(library, ["verify", "other"], 2, "no account other", "work")
 
+    def test_where_there_is_no_archive(self, home: Home) -> None:
+        for verb in (
+            ["status"],
+            ["search", "x"],
+            ["count", "x"],
+            ["show", "12345678"],
+            ["verify"],
+            ["outbox"],
+        ):
+            result = home.call(*verb)
+            assert result.code == 2
+            assert result.err.startswith(f"archiver: there is no archive at {home.root}\n")
+            assert not home.root.exists()
+
 
 class TestReindex:
     def test_all_of_it(self, own_library: Home) -> None:
@@ -187,4 +202,5 @@ class TestReindex:
         ]
 
     def test_an_empty_archive(self, home: Home) -> None:
+        home.make_archive()
         assert home.good("reindex").out == "indexed 0 messages\n"
