@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from archiver.verify import Finding, VerifyReport
 
 _UIDS_WIDTH = 60
+# More messages that are not indexed than these are told of in one line.
+_MANY = 10
 
 
 @click.command(
@@ -55,14 +57,23 @@ def _conclude(result: Repaired, repair: bool) -> None:
     unasked = result.sync is not None and bool(result.sync.errors)
     if lost and not unasked:
         print_errors(final.server.errors.values() if final.server else ())
-        raise ArchiverError(f"{count(len(lost), 'difference')} found", hint=_hint(lost, final, repair))
+        raise ArchiverError(f"{_differences(final.findings)} found", hint=_hint(lost, final, repair))
     if final.server:
         conclude(final.server.errors, final.server.accounts, "compared with their servers")
     if unasked:
         raise PartialError("not everything could be fetched again", hint="archiver sync tries it again")
 
 
+def _differences(findings: list[Finding]) -> str:
+    harmless = sum(finding.harmless for finding in findings)
+    return count(len(findings), "difference") + (f", {harmless:,} of them harmless" if harmless else "")
+
+
 def _hint(lost: list[Finding], report: VerifyReport, repair: bool) -> str:
+    from archiver.verify import REMEDIES
+
+    if all(REMEDIES[finding.kind].startswith("nothing") for finding in lost):
+        return "beside each is what can be done"
     if not repair:
         return f"archiver verify {'--server ' if report.server else ''}--repair mends them"
     if all(finding.kind == "missing" for finding in lost):
@@ -72,8 +83,7 @@ def _hint(lost: list[Finding], report: VerifyReport, repair: bool) -> str:
 
 def _print(result: Repaired) -> None:
     _counts(result.found)
-    for finding in result.found.findings:
-        print(f"  {_line(finding)}")
+    _list(result.found)
     if result.left is None:
         return
     errors = result.sync.errors if result.sync else {}
@@ -81,8 +91,20 @@ def _print(result: Repaired) -> None:
         print(f"fetching again failed: {printable(str(exc))}")
     print("after the repair:")
     _counts(result.left)
-    for finding in result.left.findings:
-        print(f"  {_line(finding)}")
+    _list(result.left)
+
+
+def _list(report: VerifyReport) -> None:
+    """A line for each difference; one for all messages that are not indexed, where they are many."""
+    from archiver.verify import REMEDIES
+
+    unindexed = [finding for finding in report.findings if finding.kind == "unindexed" and finding.key]
+    many = len(unindexed) > _MANY
+    for finding in report.findings:
+        if not (many and finding.kind == "unindexed" and finding.key):
+            print(f"  {_line(finding)}")
+    if many:
+        print(f"  unindexed: {count(len(unindexed), 'message')} -> {REMEDIES['unindexed']}")
 
 
 def _counts(report: VerifyReport) -> None:
@@ -94,7 +116,7 @@ def _counts(report: VerifyReport) -> None:
     if report.server:
         messages, folders = count(report.server.messages, "message"), count(report.server.folders, "folder")
         parts.append(f"{messages} in {folders} compared with the server")
-    print(f"{', '.join(parts)}: {count(len(report.findings), 'difference')}")
+    print(f"{', '.join(parts)}: {_differences(report.findings)}")
 
 
 def _line(finding: Finding) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from archiver.store.hashing import hash_file
 from archiver.store.layout import mail_root
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import disk_errors, is_tail, parse_name
+from archiver.store.maildir import is_tail, parse_name
 from archiver.store.records import Folder, Stored
 from archiver.verify.findings import Finding, Kind
 
@@ -21,11 +21,15 @@ _Where = tuple[str, str]
 def paired(ledger: Ledger, folder: Folder, findings: list[Finding]) -> Iterator[Item]:
     """Every known message of a folder with its file; files that are nobody's go into `findings`.
 
+    So does a folder that cannot be listed, of whose messages nothing is said then.
     The names are held in memory, the ledger's rows are not.
     """
     directory = os.path.join(mail_root(ledger.root), folder.path)
-    with disk_errors("list the archive"):
+    try:
         found, further = _listing(directory)
+    except OSError as exc:
+        findings.append(_unlisted(ledger, folder, exc))
+        return
     doubles: list[str] = []
 
     def best(base: str, flags: str, where: _Where) -> str:
@@ -59,6 +63,17 @@ def lost(kind: Kind, folder: Folder, place: Stored, path: str) -> Finding:
         path=place.file if kind == "missing" else path,
         place=place.id,
         gone=bool(place.gone),
+    )
+
+
+def _unlisted(ledger: Ledger, folder: Folder, exc: OSError) -> Finding:
+    return Finding(
+        kind="unreadable",
+        account=folder.account,
+        folder=folder.name,
+        path=folder.path,
+        messages=sum(1 for _ in ledger.stored(folder.id)),
+        detail=f"{folder.path} cannot be listed: {exc.strerror}",
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from archiver.errors import DamagedError, InterruptedRun
 from archiver.search.index import Index
 from archiver.store.hashing import Checked, Task, check
-from archiver.store.layout import guess_folder, walk_folders
+from archiver.store.layout import guess_folder, mail_root, walk_folders
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import disk_errors
 from archiver.store.rebuild import nameless
 from archiver.store.records import Folder
 from archiver.verify.files import Item, lost, paired
@@ -116,9 +116,14 @@ def _in_order(findings: list[Finding]) -> list[Finding]:
 
 def _directories(ledger: Ledger, known: Sequence[Folder], accounts: tuple[str, ...]) -> Iterator[Finding]:
     """Directories that do not say which folder they are, or that the ledger does not know."""
-    with disk_errors("list the archive"):
+    try:
         on_disk = list(walk_folders(ledger.root))
         lost = nameless(ledger.root)
+    except OSError as exc:
+        where = os.path.relpath(exc.filename or "", mail_root(ledger.root))
+        detail = f"{where} cannot be listed ({exc.strerror}), so no further folders were looked for"
+        yield Finding(kind="unreadable", path=where, detail=detail)
+        return
     names = {folder.path: folder.name for folder in known}
     for account, path in lost:
         if not accounts or account in accounts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 from tests.cli import mails
@@ -122,6 +123,30 @@ class TestVerify:
         assert (
             own_library.good("show", "--raw", hashlib.sha256(mails.INVOICE).hexdigest()).raw == mails.INVOICE
         )
+
+    def test_without_an_index_one_line_says_so(self, own_library: Home) -> None:
+        shutil.rmtree(own_library.root / "index")
+        result = fails(
+            own_library, ["verify"], 1, "33 differences found", "archiver verify --repair mends them"
+        )
+        assert result.lines()[0].endswith(", 0 of 33 documents indexed: 33 differences")
+        assert result.lines()[1:] == ["  unindexed: 33 messages -> index it"]
+        own_library.good("verify", "--repair")
+        assert own_library.good("count", "invoice").out != "0\n"
+
+    def test_harmless_ones_are_told_apart_and_what_nobody_can_mend_is_not_offered(
+        self, own_library: Home
+    ) -> None:
+        path = file_of(own_library, "invoice")
+        (path.parent.parent / "new" / path.name).write_bytes(path.read_bytes())
+        double = own_library.good("verify")
+        assert double.lines()[0].endswith(": 1 difference, 1 of them harmless")
+        path.unlink()
+        (path.parent.parent / "new" / path.name).unlink()
+        path.mkdir()
+        result = own_library.call("verify")
+        complains(result, 1, "1 difference found", "beside each is what can be done")
+        assert "  unreadable: work/INBOX UID 1 " in result.out
 
     def test_what_cannot_be_had_again(self, own_library: Home) -> None:
         file_of(own_library, "is:gone").unlink()

@@ -349,3 +349,25 @@ def test_every_kind_has_its_remedy_and_its_line_in_the_manual() -> None:
     lines = dict(re.findall(r"^\| (\w+)(\*?) \|", manual, re.MULTILINE))
     harmless = {kind for kind in get_args(Kind) if Finding(kind=kind, messages=1).harmless}
     assert {kind: "*" if kind in harmless else "" for kind in get_args(Kind)}.items() <= lines.items()
+
+
+def test_a_folder_that_cannot_be_listed_is_said_and_the_others_are_compared(
+    tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = os.path.join(tree.root, "mail", "work", "INBOX")
+    path_of(tree, 1, "home/INBOX").unlink()
+    real_names, real_scan = os.listdir, os.scandir
+
+    def refuse(path: str) -> None:
+        if str(path).startswith(closed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "listdir", lambda path: (refuse(path), real_names(path))[1])
+    monkeypatch.setattr(os, "scandir", lambda path: (refuse(path), real_scan(path))[1])
+    report = verify(tree.ledger, index)
+    missing, first, further = report.findings
+    assert (first.kind, first.folder, first.messages) == ("unreadable", "INBOX", 4)
+    assert first.detail == "work/INBOX cannot be listed: Permission denied"
+    assert (missing.kind, missing.account) == ("missing", "home")
+    assert (further.kind, further.path) == ("unreadable", "work/INBOX")
+    assert not first.harmless
