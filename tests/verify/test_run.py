@@ -358,12 +358,13 @@ def test_a_folder_that_cannot_be_listed_is_said_and_the_others_are_compared(
     path_of(tree, 1, "home/INBOX").unlink()
     real_names, real_scan = os.listdir, os.scandir
 
-    def refuse(path: str) -> None:
+    def refused(path: str) -> bool:
         if str(path).startswith(closed):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return False
 
-    monkeypatch.setattr(os, "listdir", lambda path: (refuse(path), real_names(path))[1])
-    monkeypatch.setattr(os, "scandir", lambda path: (refuse(path), real_scan(path))[1])
+    monkeypatch.setattr(os, "listdir", lambda path: refused(path) or real_names(path))
+    monkeypatch.setattr(os, "scandir", lambda path: refused(path) or real_scan(path))
     report = verify(tree.ledger, index)
     missing, first, further = report.findings
     assert (first.kind, first.folder, first.messages) == ("unreadable", "INBOX", 4)
