@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from archiver.archive.accounts import Mailbox
+    from archiver.archive.passages import Passage
     from archiver.archive.reports import Counted, Imported, Results, Tagged, ThreadReport, ThreadResults
     from archiver.archive.restore import Selection
     from archiver.archive.sending import Order as Sending
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from archiver.restore import Progress as RestoreProgress
     from archiver.restore import RestoreReport
     from archiver.search.index import Index, Order
+    from archiver.search.tree import Node
     from archiver.smtp import Session
     from archiver.store.tags import Change
     from archiver.store.user import OutboxMessage, User
@@ -482,18 +484,11 @@ class Archive:
 
         return parse(self.wire(key))
 
-    def texts(self, keys: Sequence[bytes]) -> Iterator[str]:
-        """The text of each message; empty where it cannot be read."""
-        from archiver.message import parse
-        from archiver.store.reader import Reader
+    def passages(self, keys: Sequence[bytes], tree: Node) -> Iterator[Passage]:
+        """Where in each message a query found something; empty where it cannot be read."""
+        from archiver.archive.passages import passages
 
-        with self.ledger() as ledger:
-            reader = Reader(ledger)
-            for key in keys:
-                try:
-                    yield parse(reader.wire(key)).text
-                except ArchiverError:
-                    yield ""
+        return passages(self, keys, tree)
 
     def save_attachments(self, key: bytes, directory: str) -> Iterator[str]:
         """Write every attachment into `directory`, under safe names, nothing overwritten; their paths."""

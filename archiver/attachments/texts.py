@@ -103,6 +103,13 @@ class Texts:
                 texts.append(text)
         return tuple(texts)
 
+    def named(self, raw: bytes, attachments: Sequence[Attachment]) -> Iterator[tuple[str, str]]:
+        """Name and text of each attachment that was read before."""
+        names = {each.part: each.filename for each in attachments}
+        for part, kind, data in self._documents(raw, attachments):
+            if known := self._cache.get(digest_of(data), kind):
+                yield names[part], known.text
+
     def _documents(self, raw: bytes, attachments: Sequence[Attachment]) -> Iterator[tuple[str, str, bytes]]:
         """Part, kind and bytes of each that can be read."""
         said = {

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from archiver.cli.text import columns, one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from archiver.archive import Archive
+    from archiver.archive.passages import Passage
     from archiver.archive.reports import Results, Row
     from archiver.search.snippet import Snippet
     from archiver.store.records import Spot
@@ -56,9 +59,16 @@ def excerpts(archive: Archive, results: Results, wanted: bool) -> Iterator[Snipp
     if not wanted:
         yield from (None for _ in results.rows)
         return
-    from archiver.search.snippet import snippet
-    from archiver.search.snippet import wanted as wanted_terms
+    for passage in archive.passages([row.hit.key for row in results.rows], results.tree):
+        yield excerpt(passage, results, SNIPPET_WIDTH)
 
-    terms = wanted_terms(results.tree, "body")
-    for text in archive.texts([row.hit.key for row in results.rows]):
-        yield snippet(text, terms, SNIPPET_WIDTH)
+
+def excerpt(passage: Passage, results: Results, width: int) -> Snippet:
+    """The part of a passage that was found in so many columns, after the name of the file it is from."""
+    from archiver.search.snippet import Snippet, snippet, wanted
+
+    name = one_line(passage.name, width // 3)
+    head = f"{name}: " if name else ""
+    found = snippet(passage.text, wanted(results.tree, passage.field), width - columns(head))
+    marks = tuple((start + len(head), end + len(head)) for start, end in found.marks)
+    return Snippet(head + found.text, marks)

@@ -38,6 +38,13 @@ def conclude(errors: Mapping[str, ArchiverError], total: int, done: str) -> None
     raise summary
 
 
+def done(report: IndexReport) -> str:
+    """What an index took in, in words."""
+    read = report.attachments.read
+    also = f", read {count(read, 'attachment')}" if read else ""
+    return f"indexed {count(report.added, 'message')}{also}"
+
+
 def say_unread(report: IndexReport) -> None:
     """What could not be read of the mail that was indexed: messages, and attachments of others."""
     for lost in report.unreadable:

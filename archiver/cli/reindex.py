@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from archiver.cli.app import Session
-from archiver.cli.outcome import say_unread
+from archiver.cli.outcome import done, say_unread
 from archiver.cli.progress import meter
 from archiver.cli.text import count
 from archiver.errors import PartialError
@@ -26,7 +26,7 @@ def command(session: Session, anew: bool) -> None:
     archive = session.archive()
     with session.stoppable(), meter() as progress:
         report = archive.reindex(progress.indexed, anew=anew)
-    print(f"indexed {count(report.added, 'message')}")
+    print(done(report))
     say_unread(report)
     if report.unreadable:
         raise PartialError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from archiver.cli.app import Session, as_text
-from archiver.cli.outcome import conclude, print_errors, say_unread
+from archiver.cli.outcome import conclude, done, print_errors, say_unread
 from archiver.cli.output import print_json
 from archiver.cli.progress import meter
 from archiver.cli.text import count, printable, size
@@ -63,7 +63,7 @@ def _print(report: SyncReport) -> None:
             for line in _details(folder):
                 print(f"  {printable(folder.folder)}: {printable(line)}")
     if report.index and report.index.added:
-        print(f"indexed {count(report.index.added, 'message')}")
+        print(done(report.index))
     if report.index:
         say_unread(report.index)
 

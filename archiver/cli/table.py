@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from archiver.cli.hits import excerpt
 from archiver.cli.text import columns, moment, name_of, one_line, pad, printable
 from archiver.search.snippet import Snippet, snippet, wanted
 
 if TYPE_CHECKING:
     from archiver.archive import Archive
+    from archiver.archive.passages import Passage
     from archiver.archive.reports import Results, Row, ThreadLine, ThreadRow
 
 # Narrower than this, the sender stands in the second line and the date has no time.
@@ -30,10 +32,10 @@ def print_table(archive: Archive, results: Results, where: Callable[[Row], str])
     digits = max(len(row.id) for row in results.rows)
     titles = ("id".ljust(digits), pad("date", 16 if wide else 10), pad("from", _SENDER) if wide else "")
     _print(console, Text("  ".join(filter(None, (*titles, "subject"))), style="bold"))
-    texts = archive.texts([row.hit.key for row in results.rows])
-    for row, text in zip(results.rows, texts, strict=True):
+    passages = archive.passages([row.hit.key for row in results.rows], results.tree)
+    for row, passage in zip(results.rows, passages, strict=True):
         _print(console, _first(row, results, digits, wide))
-        _print(console, _second(text, row, results, where(row), console.width, wide))
+        _print(console, _second(passage, row, results, where(row), console.width, wide))
 
 
 def _console() -> Console:
@@ -60,13 +62,13 @@ def _first(row: Row, results: Results, digits: int, wide: bool) -> Text:
     return line.append_text(shown)
 
 
-def _second(text: str, row: Row, results: Results, where: str, width: int, wide: bool) -> Text:
+def _second(passage: Passage, row: Row, results: Results, where: str, width: int, wide: bool) -> Text:
     """The folders, and why it was found in as many columns as are left."""
     about = printable(where) if wide else f"{_sender(row, _SENDER)}, {printable(where)}"
     line = Text(f"  {about}  ", style="dim")
     left = width - columns(line.plain)
     if left >= _SHORTEST_EXCERPT:
-        line.append_text(_marked(snippet(text, wanted(results.tree, "body"), left)))
+        line.append_text(_marked(excerpt(passage, results, left)))
     return line
 
 

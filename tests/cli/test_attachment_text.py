@@ -28,11 +28,11 @@ def test_every_kind_is_found(home: Home, mailbox: User) -> None:
 def test_what_was_read_once_is_what_is_found(home: Home, mailbox: User) -> None:
     home.mailbox(mailbox)
     mailbox.save(documents.mail(("a.pdf", documents.pdf("quarterly figures")), subject="a pdf"))
-    home.good("sync")
+    assert "indexed 1 message, read 1 attachment\n" in home.good("sync").out
     with closing(sqlite3.connect(home.root / "attachments.sqlite3")) as known:
         known.execute("UPDATE text SET text = ?", (zlib.compress(b"remembered"),))
         known.commit()
-    home.good("reindex", "--anew")
+    assert home.good("reindex", "--anew").out == "indexed 1 message\n"
     assert "a pdf" in home.good("search", "attachment:remembered").out
     (home.root / "attachments.sqlite3").unlink()
     home.good("reindex", "--anew")
@@ -95,3 +95,25 @@ def test_who_does_not_want_it_is_left_alone(home: Home, mailbox: User) -> None:
     assert "attachments" not in home.run("check", env=without_the_extra(home)).out
     home.good("sync")
     assert "with a pdf" not in home.good("search", "attachment:figures").out
+
+
+def test_a_hit_shows_where_it_is(home: Home, mailbox: User) -> None:
+    home.mailbox(mailbox)
+    papers = (
+        ("one.txt", b"nothing of it"),
+        ("two.pdf", documents.pdf("The quarterly figures are good.\nMore follows")),
+    )
+    mailbox.save(documents.mail(*papers, subject="papers"))
+    home.good("sync")
+    (hit,) = home.good("search", "attachment:figures", "--json", "--snippets").json()["hits"]
+    text, marks = hit["snippet"]["text"], hit["snippet"]["marks"]
+    assert text.startswith("two.pdf: The quarterly figures are good. More")
+    assert [text[start:end] for start, end in marks] == ["figures"]
+    (hit,) = home.good("search", "papers", "--json", "--snippets").json()["hits"]
+    assert hit["snippet"]["text"] == "see the papers"
+    code, shown = home.terminal("search", "quarterly")
+    assert code == 0 and "two.pdf: The " in shown
+    (home.root / "attachments.sqlite3").unlink()
+    (hit,) = home.good("search", "attachment:figures", "--json", "--snippets").json()["hits"]
+    assert hit["snippet"]["text"] == "see the papers"
+    assert not (home.root / "attachments.sqlite3").exists(), "a search reads nothing and makes nothing"
