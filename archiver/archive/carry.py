@@ -48,12 +48,10 @@ def take(
     report = exchange.ImportReport(account=account, source=source)
     with archive.ledger(make=True) as ledger, archive.lock(f"account-{account}", "import"):
         exchange.take(
-            source,
-            account,
+            report,
             ledger,
             folder=folder,
             dialect=dialect,
-            report=report,
             advance=advance,
             stop=archive.stop,
         )

@@ -203,7 +203,7 @@ def _tar(path: str, file: IO[bytes], size: int) -> Iterator[Item]:
             archive.members = []  # type: ignore[attr-defined]  # else it remembers each
             if not member.isdir():
                 yield _member(archive, member)
-        if bounded.last.strip(b"\0"):
+        if not bounded.last or bounded.last.strip(b"\0"):
             # Which tarfile takes for an end as good as any.
             raise tarfile.ReadError("it ends too early")
 

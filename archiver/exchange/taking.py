@@ -64,25 +64,26 @@ class ImportReport(msgspec.Struct, kw_only=True):
 
 
 def take(
-    source: str,
-    account: str,
+    report: ImportReport,
     ledger: Ledger,
     *,
     folder: str | None = None,
     dialect: Dialect | None = None,
-    report: ImportReport,
     advance: Callable[[int, int], None] = lambda messages, size: None,
     stop: Callable[[], bool] = lambda: False,
     now: Callable[[], float] = time.time,
     fault: Fault = lambda step: None,
 ) -> None:
-    """Import the mail of `source` into `account`, whose lock the caller holds; `report` counts along.
+    """Import the mail of a source into an account, both named in `report`, which counts along.
+
+    The caller holds the account's lock.
 
     `folder`: where messages go that the source has in no folder, and below which its folders go. `advance`
     hears of messages and bytes so far. When `stop` says so, what is in hand is made durable, and
     InterruptedRun raised. UsageError when the source holds no mail.
     """
     begun = time.monotonic()
+    source, account = report.source, report.account
     for known in ledger.folders(account):
         if known.open:
             report.adopted += recover(ledger, known).messages
@@ -91,7 +92,7 @@ def take(
         with (
             sources.items(source) as items,
             Syncer() as syncer,
-            _taker(ledger, account, syncer, fault) as taker,
+            _taker(ledger, report, syncer, fault) as taker,
         ):
             found = (each for item in _readable(items, report) for each in sorter.messages(item))
             for each in found:
@@ -113,16 +114,15 @@ def take(
 class _Taker:
     """Files messages into the folders of an account, one folder at a time."""
 
-    def __init__(self, ledger: Ledger, account: str, syncer: Syncer, fault: Fault) -> None:
+    def __init__(self, ledger: Ledger, report: ImportReport, syncer: Syncer, fault: Fault) -> None:
         self._ledger = ledger
-        self._account = account
+        self._report = report
         self._syncer = syncer
         self._fault = fault
         self._name = ""
         self._folder: Folder
         self._filing: Filing | None = None
         self._lowest = 0
-        self.linked = 0
 
     def take(self, name: str, message: Incoming) -> int | None:
         """File a message into the folder called so; its bytes on the wire, None when it is there already.
@@ -147,7 +147,7 @@ class _Taker:
         return size
 
     def _enter(self, name: str) -> None:
-        folder = _folder(self._ledger, self._account, name)
+        folder = _folder(self._ledger, self._report.account, name)
         self._ledger.open_folder(folder.id)
         self._fault("opened")
         self._name = name
@@ -172,7 +172,7 @@ class _Taker:
             filing.flush()
         finally:
             filing.close()
-            self.linked += filing.linked
+            self._report.linked += filing.linked
         self._ledger.close_folder(self._folder.id, self._folder.error)
 
     def drop(self) -> None:
@@ -182,8 +182,8 @@ class _Taker:
 
 
 @contextmanager
-def _taker(ledger: Ledger, account: str, syncer: Syncer, fault: Fault) -> Iterator[_Taker]:
-    taker = _Taker(ledger, account, syncer, fault)
+def _taker(ledger: Ledger, report: ImportReport, syncer: Syncer, fault: Fault) -> Iterator[_Taker]:
+    taker = _Taker(ledger, report, syncer, fault)
     try:
         yield taker
     except StoreError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from archiver.exchange import ExportReport, ImportReport, Wanted, give, guess_format, take
-from archiver.store.maildir import key_of
+from archiver.exchange.mbox import render
 from archiver.store.reader import Reader
 from tests.store.conftest import fast_directory
 from tests.store.tree import Tree
@@ -21,7 +21,7 @@ class Box(Tree):
 
     def take(self, source: Path | str, account: str = "old", **options: object) -> ImportReport:
         report = ImportReport(account=account, source=str(source))
-        take(str(source), account, self.ledger, report=report, now=lambda: NOW, **options)  # type: ignore[arg-type]
+        take(report, self.ledger, now=lambda: NOW, **options)  # type: ignore[arg-type]
         return report
 
     def give(self, path: Path | str, **wanted: object) -> ExportReport:
@@ -47,8 +47,25 @@ class Box(Tree):
         }
 
 
-def keys(*wires: bytes) -> list[bytes]:
-    return [key_of(wire) for wire in wires]
+def maildir(path: Path, *contents: bytes, flags: str = "", sub: str = "cur") -> None:
+    for part in ("cur", "new", "tmp"):
+        (path / part).mkdir(parents=True, exist_ok=True)
+    for number, wire in enumerate(contents):
+        tail = f":2,{flags}" if sub == "cur" else ""
+        (path / sub / f"16000000{number:02}.M1P2.host{tail}").write_bytes(wire.replace(b"\r\n", b"\n"))
+
+
+def mbox_of(*contents: bytes) -> bytes:
+    return b"".join(render(wire, 1_600_000_000) for wire in contents)
+
+
+def numbers(box: Box, account: str = "old") -> dict[str, list[int]]:
+    return {
+        name: sorted(
+            int(wire.split(b"number ")[1].split(b"\r" if b"\r" in wire else b"\n")[0]) for wire in wires
+        )
+        for name, wires in box.wires(account).items()
+    }
 
 
 @pytest.fixture
@@ -60,15 +77,7 @@ def box() -> Iterator[Box]:
 
 
 @pytest.fixture
-def another() -> Iterator[Callable[[], Box]]:
-    """Further archives."""
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
-
-        def make() -> Box:
-            made = Box(stack.enter_context(fast_directory()))
-            stack.callback(made.ledger.close)
-            return made
-
-        yield make
+def fast_path() -> Iterator[Path]:
+    """A directory in memory, for thousands of files."""
+    with fast_directory() as path:
+        yield Path(path)

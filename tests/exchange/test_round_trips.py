@@ -68,21 +68,21 @@ def test_an_mbox_names_those_it_changes(contents: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_real_mail(box: Box, tmp_path: Path, format_: str) -> None:
+def test_real_mail(box: Box, fast_path: Path, format_: str) -> None:
     """The hardest mail there is, twice around."""
     contents = list(dict.fromkeys(raw for _, raw in corpus("torture") if raw))
     box.file(box.folder(), contents)
-    first = box.give(tmp_path / "first", format=format_, account="work")
+    first = box.give(fast_path / "first", format=format_, account="work")
     assert first.messages == len(contents)
-    taken = box.take(tmp_path / "first", "second")
+    taken = box.take(fast_path / "first", "second")
     assert (taken.failed, taken.passed) == (0, 0)
     back = set(box.wires("second")["INBOX"])
     altered = {wire for wire in contents if key_of(wire).hex() in first.altered}
     assert len(altered) == first.differing and (format_ == "mbox" or not altered)
     assert set(contents) - altered <= back and len(back) <= len(contents)
-    again = box.give(tmp_path / "again", format=format_, account="second")
+    again = box.give(fast_path / "again", format=format_, account="second")
     assert (again.messages, again.differing) == (len(back), 0)
-    box.take(tmp_path / "again", "third")
+    box.take(fast_path / "again", "third")
     assert set(box.wires("third")["INBOX"]) == back
     assert checks.findings(box.root) == []
 
