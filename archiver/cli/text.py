@@ -42,9 +42,8 @@ def one_line(text: str, width: int) -> str:
 
 
 def name_of(sender: str) -> str:
-    """The name of `Name <address>`, or the address where there is none."""
-    name, _, _ = sender.rpartition("<")
-    return name.strip(' "') or sender
+    """The name of `Name <address>`, the first of several, or the address where there is none."""
+    return sender.partition("<")[0].strip(' "') or sender
 
 
 def cut(text: str, width: int) -> str:

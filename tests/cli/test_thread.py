@@ -228,6 +228,7 @@ def test_stems_are_bounded_and_draw_a_tree(depths: list[int]) -> None:
             ["Ann Example <a@example.org>", "Ann Example <b@example.org>", "c@example.org"],
             "Ann, c@example.org",
         ),
+        (["Ann Example <a@example.org>, Ben <b@example.org>"], "Ann Example"),
         ([], ""),
         (['" " <a@example.org>', "王小明 <w@example.org>"], '" " <a@example.org>, 王小明'),
     ],

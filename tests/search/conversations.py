@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.message import parse as parse_message
 from archiver.search.ids import id_term
 from archiver.search.index import Document, Index, IndexState, Order
+from archiver.search.index import document as as_document
 from archiver.search.query import parse
 from archiver.search.threads import Link, groups
 from archiver.search.tree import And, Node, Not, Or, Thread, Word
@@ -188,6 +190,37 @@ class ConversationContract:
         for limit in (10, 1000):
             found = talking.search_threads(tree, places, "relevance", 0, limit)
             assert [each.hit.key for each in found.hits] == sorted(firsts, key=best.index)[:limit]
+
+    def test_tidying_up_changes_no_conversation(self, empty: Index) -> None:
+        for start in range(0, COUNT, 40):
+            empty.apply(talks()[start : start + 40], [key(start)], IndexState("L", start))
+        left = [each for at, each in enumerate(talks()) if at % 40]
+        empty.apply((), [key(start) for start in range(0, COUNT, 40)], IndexState("L", COUNT))
+        expected = together(left)
+
+        def found() -> list[frozenset[bytes]]:
+            every = (empty.conversation(Thread(key=min(group))) for group in expected)
+            return [frozenset(each.hit.key for each in one.messages) for one in every]
+
+        assert found() == expected
+        while empty.maintain():
+            assert found() == expected
+        listed = empty.search_threads(parse("-absent", now=NOW), no_places, limit=1000).hits
+        assert sorted(hit.messages for hit in listed) == sorted(map(len, expected))
+
+    def test_ten_thousand_references_in_one_header(self, empty: Index) -> None:
+        """The first and the last ones count, of which the last is what it answers."""
+        far = "".join(f" <{n}@x>\n" for n in range(10_000))
+        raws = [
+            b"Message-ID: <9999@x>\nSubject: Plan\n\n",
+            f"Message-ID: <late@x>\nReferences:{far}Subject: Re: Plan\n\n".encode(),
+            b"Message-ID: <0@x>\nSubject: Plan\n\n",
+            b"Message-ID: <5000@x>\nSubject: Plan\n\n",
+        ]
+        documents = [as_document(key(n), n, len(raw), parse_message(raw)) for n, raw in enumerate(raws)]
+        empty.apply(documents, (), IndexState("L", 1))
+        found = empty.conversation(Thread(id=id_term("late@x")))
+        assert {each.hit.key for each in found.messages} == {key(0), key(1), key(2)}
 
     def test_nothing_yet(self, empty: Index) -> None:
         assert empty.conversation(Thread(key=key(1))).messages == ()

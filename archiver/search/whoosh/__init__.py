@@ -22,6 +22,7 @@ is and what its files must be.
     evaluate    query tree -> documents of a segment, window by window
     pages       the page by date, over all segments
     totals      how many there are in all, counted or estimated
+    conversations  what hangs together by its ids, over all segments
     rank        BM25F as Whoosh computes it
     engine      WhooshIndex, the protocol
 """

@@ -20,7 +20,7 @@ import msgspec
 from archiver.errors import DamagedError, DiskFullError, StoreError
 from archiver.search.index import IndexState
 
-FORMAT = 3
+FORMAT = 4
 """Of the record, the schema and the analysis together: another number means rebuild."""
 
 REBUILD = (
