@@ -146,14 +146,16 @@ class Archive:
                 f"no account {name}", hint=f"accounts in the configuration: {known}"
             ) from None
 
-    def connect(self, account: Account) -> AbstractContextManager[Connection]:
+    def connect(
+        self, account: Account, stop: Callable[[], bool] | None = None
+    ) -> AbstractContextManager[Connection]:
         """A connection to an account's server; the password or the token is fetched anew each time."""
         from archiver.credentials import secret
         from archiver.imap import connect
 
         key = "token" if account.imap.token else "password"
         return connect(
-            account.imap, lambda: secret(account.imap.secret, f"accounts.{account.name}.imap.{key}")
+            account.imap, lambda: secret(account.imap.secret, f"accounts.{account.name}.imap.{key}"), stop
         )
 
     # check
@@ -266,7 +268,7 @@ class Archive:
             return take_turn(
                 account,
                 ledger,
-                lambda: self.connect(account),
+                lambda: self.connect(account, self.stop),
                 only=folders,
                 progress=progress,
                 say=self.say,

@@ -79,7 +79,7 @@ class Look:
             with (
                 self.archive.lock(f"account-{account.name}", "verify", reading=True),
                 Ledger(self.archive.root) as ledger,
-                self.archive.connect(account) as connection,
+                self.archive.connect(account, self.archive.stop) as connection,
             ):
                 compare_account(account, connection, ledger, compared, stop=self.archive.stop)
         except (ServerError, CredentialError) as exc:

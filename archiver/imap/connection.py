@@ -40,12 +40,14 @@ _BREAKS = set("\r\n\0")
 
 
 @contextmanager
-def connect(server: ImapServer, credential: Callable[[], str]) -> Iterator[Connection]:
+def connect(
+    server: ImapServer, credential: Callable[[], str], stop: Callable[[], bool] | None = None
+) -> Iterator[Connection]:
     """A logged-in connection, closed at the end. `credential` gives the password or token.
 
     It is asked only once the line is trusted; and once more, on a new line, for another token when the
     first is refused: they last an hour or so. Raises ConnectError, TlsError, LoginError, UnavailableError,
-    or ConnectionLostError.
+    or ConnectionLostError; InterruptedRun when `stop` says so while the server is silent after the login.
     """
     told: list[str] = []
 
@@ -55,16 +57,18 @@ def connect(server: ImapServer, credential: Callable[[], str]) -> Iterator[Conne
 
     with ExitStack() as stack:
         try:
-            connection = stack.enter_context(_logged_in(server, ask))
+            connection = stack.enter_context(_logged_in(server, ask, stop))
         except LoginError:
             if not server.token or not told or (fresh := credential()) == told[0]:
                 raise
-            connection = stack.enter_context(_logged_in(server, lambda: fresh))
+            connection = stack.enter_context(_logged_in(server, lambda: fresh, stop))
         yield connection
 
 
 @contextmanager
-def _logged_in(server: ImapServer, credential: Callable[[], str]) -> Iterator[Connection]:
+def _logged_in(
+    server: ImapServer, credential: Callable[[], str], stop: Callable[[], bool] | None
+) -> Iterator[Connection]:
     from archiver.imap.greeting import meet
 
     name = f"{server.host}:{server.port}"
@@ -74,7 +78,7 @@ def _logged_in(server: ImapServer, credential: Callable[[], str]) -> Iterator[Co
     try:
         with translate(name):
             secure(client, server, context)
-            exchange = Exchange(Stream(client.socket()), name)
+            exchange = Exchange(Stream(client.socket(), stop), name)
             capabilities = log_in(client, exchange, server, credential)
             identity = introduce(exchange) if "ID" in capabilities else ""
             compress = server.compress if "COMPRESS=DEFLATE" in capabilities else "off"

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import ssl
+import time
 import zlib
+from collections.abc import Callable
+
+from archiver.errors import InterruptedRun
 
 _CHUNK = 1 << 18
 _MAX_LINE = 1 << 20
+# Seconds of silence after which somebody who wants it to stop is heard.
+_LOOK = 1.0
 # All that is in a mailbox of millions, or ever left it, in one line (RFC 4731, 3.1; RFC 7162, 3.2.10).
 _MAX_UIDS = 16 << 20
 
@@ -22,11 +29,13 @@ class Stream:
     """Takes over a connected socket nobody else reads from any more.
 
     Reading raises what the socket raises (TimeoutError when the server is silent for the socket's
-    timeout); the end of the stream shows as a line without its newline, or as too few bytes.
+    timeout); the end of the stream shows as a line without its newline, or as too few bytes. InterruptedRun
+    when `stop` says so while the server is silent; who is being sent something gets it.
     """
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, stop: Callable[[], bool] | None = None) -> None:
         self._socket = connected
+        self._stop = stop
         self._data = b""
         self._at = 0
         self._deflate: zlib._Compress | None = None
@@ -154,11 +163,27 @@ class Stream:
     def _receive(self) -> bytes:
         """What comes next, at most about _CHUNK bytes, whatever a compressed stream swells to."""
         if not self._inflate:
-            return self._socket.recv(_CHUNK)
+            return self._hear()
         while True:
-            packed = self._inflate.unconsumed_tail or self._socket.recv(_CHUNK)
+            packed = self._inflate.unconsumed_tail or self._hear()
             if not packed:
                 return b""
             data = self._inflate.decompress(packed, _CHUNK)
             if data:
                 return data
+
+    def _hear(self) -> bytes:
+        if self._stop and self._socket.gettimeout() and not self.holds_more():
+            self._wait(self._stop)
+        return self._socket.recv(_CHUNK)
+
+    def _wait(self, stop: Callable[[], bool]) -> None:
+        """Until the socket has something; it may be long."""
+        end = time.monotonic() + self.timeout
+        line = select.poll()
+        line.register(self._socket, select.POLLIN)
+        while not line.poll(1000 * min(_LOOK, max(end - time.monotonic(), 0))):
+            if stop():
+                raise InterruptedRun()
+            if time.monotonic() >= end:
+                raise TimeoutError("timed out")

@@ -11,12 +11,12 @@ import pytest
 
 from archiver.archive import Archive
 from archiver.config import Account, Config, Duration, ImapServer, SecretSource
-from archiver.errors import CredentialError, ExpiredError, LoginError
+from archiver.errors import CredentialError, ExpiredError, InterruptedRun, LoginError
 from archiver.pull import AccountReport
 from archiver.store.ledger import Ledger
 from tests.servers.bearer import Gate
 from tests.servers.honest import Command
-from tests.servers.scripted import Action, ScriptedServer, Session, bye, reply
+from tests.servers.scripted import Action, ScriptedServer, Session, bye, reply, stall
 
 Scripted = Callable[..., ScriptedServer]
 MESSAGES = 40
@@ -303,3 +303,15 @@ def test_some_folders_are_no_proof_that_the_account_is_well(server: ScriptedServ
     assert archive.status().accounts[0].succeeded is None
     archive.sync(index=False)
     assert archive.status().accounts[0].succeeded is not None
+
+
+def test_a_silent_server_is_not_waited_for_when_it_is_to_stop(
+    server: ScriptedServer, archive: Archive
+) -> None:
+    change(archive, connections=1, read_timeout=Duration(600))
+    server.on("UID FETCH", stall(after=0), when=is_body)
+    archive.stop = lambda: any(is_body(command) for command in server.commands)
+    with pytest.raises(InterruptedRun):
+        archive.sync()
+    status = archive.status().accounts[0]
+    assert (status.error, status.succeeded) == (None, None)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.errors import InterruptedRun
 from archiver.imap import Connection, Mailbox
 from archiver.imap.stream import Stream
 from tests.conftest import AnyUser
@@ -129,3 +130,35 @@ class TestCompress:
 def bodies(connection: Connection) -> list[bytes]:
     uids = [listed.uid for listed in connection.list_uids(1)]
     return [getattr(message, "wire", b"") for message in connection.fetch(uids)]
+
+
+class TestStopped:
+    """Who is silent is not waited for; who sends is heard."""
+
+    @pytest.mark.parametrize("compressed", [False, True])
+    def test_while_the_server_is_silent(self, compressed: bool) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(600)
+            stream = Stream(ours, lambda: True)
+            if compressed:
+                stream.compress()
+            with pytest.raises(InterruptedRun):
+                stream.readline()
+
+    def test_not_while_something_comes(self) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(5)
+            theirs.sendall(b"* OK\r\n")
+            stream = Stream(ours, lambda: True)
+            assert stream.readline() == b"* OK\r\n"
+            theirs.close()
+            assert stream.readline() == b""
+
+    def test_patience_ends_as_ever(self) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                Stream(ours, lambda: False).readline()
