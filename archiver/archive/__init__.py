@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from archiver.imap import Connection
     from archiver.indexer import IndexReport
     from archiver.message import Message
+    from archiver.prune import PruneReport
     from archiver.pull import AccountReport, Progress
     from archiver.resend import MessageReport, Parcel, Report
     from archiver.restore import Progress as RestoreProgress
@@ -671,6 +672,25 @@ class Archive:
         """Index what is not indexed yet."""
         with self.ledger() as ledger:
             return self._drain(ledger, advance)
+
+    # prune
+
+    def prune(
+        self, account: str, older_than: str, folder: str | None = None, *, delete: bool = False
+    ) -> PruneReport:
+        """Delete old mail that is proven archived from its server; without `delete` say what would go."""
+        from archiver.archive.prune import prune
+        from archiver.prune import days_ago
+
+        day = days_ago(older_than, datetime.now().date())
+        before = int(datetime.combine(day, datetime.min.time()).timestamp())
+        return prune(self, account, before, folder, delete=delete)
+
+    def pruned(self, key: bytes) -> dict[tuple[str, str, int], int]:
+        """When a message was pruned from its places: (account, folder, UID) -> Unix seconds."""
+        from archiver.archive.prune import pruned
+
+        return pruned(self.root, key)
 
     # verify
 

@@ -35,6 +35,7 @@ VERBS = {
     "outbox": "Show what was sent again and what became of it; send it once more, or never",
     "export": "Write messages to an mbox, a Maildir, .eml files or a .zip of those",
     "import": "Take in an mbox, a Maildir, .eml files or an archive of those",
+    "prune": "Delete from the server what is proven archived",
     "status": "Show what is archived, and the last and next runs",
     "run": "Sync on schedule until stopped",
     "verify": "Compare mail, ledger, index and, if told to, servers; mend them",

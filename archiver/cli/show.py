@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -46,7 +47,7 @@ def command(session: Session, id: str, raw: bool, html: bool, headers: bool) -> 
         for name, value in message.headers:
             print(f"{printable(name)}: {printable(value)}")
     else:
-        _show(message, archive.spots(key), archive.tags_of(key), key)
+        _show(message, archive.spots(key), archive.pruned(key), archive.tags_of(key), key)
 
 
 def _write(data: bytes) -> None:
@@ -58,7 +59,13 @@ def _write(data: bytes) -> None:
         write_bytes(data)
 
 
-def _show(message: Message, spots: list[Spot], tags: tuple[str, ...], key: bytes) -> None:
+def _show(
+    message: Message,
+    spots: list[Spot],
+    pruned: Mapping[tuple[str, str, int], int],
+    tags: tuple[str, ...],
+    key: bytes,
+) -> None:
     for name, value in (
         ("From", _addresses(message.from_)),
         ("To", _addresses(message.to)),
@@ -69,7 +76,8 @@ def _show(message: Message, spots: list[Spot], tags: tuple[str, ...], key: bytes
         if value:
             _field(name, value)
     for spot in spots:
-        gone = f", gone from the server since {moment(spot.gone)}" if spot.gone else ""
+        by_us = " by archiver prune" if spot.gone and (spot.account, spot.folder, spot.uid) in pruned else ""
+        gone = f", gone from the server since {moment(spot.gone)}{by_us}" if spot.gone else ""
         flags = f" [{spot.flags}]" if spot.flags else ""
         labels = f", labels: {', '.join(spot.label_names)}" if spot.label_names else ""
         _field("Where", f"{spot.account}/{spot.folder}{flags}{labels}{gone}")

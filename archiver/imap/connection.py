@@ -397,9 +397,14 @@ class Connection:
                 self._exchange.go_on_after(line)
 
     def expunge(self, uids: Sequence[int]) -> None:
-        """Delete these messages (ascending) of the selected mailbox from the server, and no others."""
+        """Delete these messages of the selected mailbox from the server; see `archiver.imap.writing`."""
         with translate(self._exchange.server):
             writing.expunge(self._exchange, uids)
+
+    def unmark(self, uids: Sequence[int]) -> None:
+        r"""Take \Deleted off these messages of the selected mailbox again."""
+        with translate(self._exchange.server):
+            writing.unmark(self._exchange, uids)
 
     def idle(self, mailbox: Mailbox, renew: float = RENEW) -> Idle:
         """Examine a mailbox and hear of what changes there; begun. FolderError when the server will not."""

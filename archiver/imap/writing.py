@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from archiver.errors import FolderError, UsageError
 from archiver.imap.exchange import Bounds, Exchange
@@ -136,12 +136,25 @@ def dated(exchange: Exchange, uids: bytes, exists: int) -> list[Listed]:
     return [found[uid] for uid in sorted(found)]
 
 
-def expunge(exchange: Exchange, uids: Sequence[int], stop: Callable[[], bool] = lambda: False) -> None:
+def expunge(exchange: Exchange, uids: Sequence[int]) -> None:
     r"""Delete these messages (ascending) of the selected mailbox, and no others (UID EXPUNGE, RFC 4315, 2.1).
 
-    Never EXPUNGE, which takes along what somebody else marked \Deleted. ServerError when refused.
+    Never EXPUNGE, which takes along what somebody else marked \Deleted. FolderError when refused; they may
+    be marked by then.
     """
+    for command in (b"UID STORE %b +FLAGS.SILENT (\\Deleted)", b"UID EXPUNGE %b"):
+        for part in uid_set(uids):
+            _change(exchange, command % part, len(uids))
+
+
+def unmark(exchange: Exchange, uids: Sequence[int]) -> None:
+    r"""Take \Deleted off these messages (ascending) of the selected mailbox. FolderError when refused."""
     for part in uid_set(uids):
-        for command in (b"UID STORE %b +FLAGS.SILENT (\\Deleted)", b"UID EXPUNGE %b"):
-            *_, line = exchange.ask(command % part, bounds=Bounds(len(uids)))
-            exchange.insist(line)
+        _change(exchange, b"UID STORE %b -FLAGS.SILENT (\\Deleted)" % part, len(uids))
+
+
+def _change(exchange: Exchange, command: bytes, messages: int) -> None:
+    *_, line = exchange.ask(command, bounds=Bounds(messages))
+    if not exchange.ok(line):
+        exchange.go_on_after(line)
+        raise FolderError(f"nothing can be deleted: {exchange.words(line)}")

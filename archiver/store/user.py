@@ -111,6 +111,24 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO original (message, position, key) SELECT id, 0, key FROM message",
         "CREATE INDEX original_key ON original (key)",
     ),
+    (  # see `archiver.store.pruned`
+        """CREATE TABLE pruned (          -- deleted from a server, since it is archived
+            account TEXT NOT NULL,
+            host TEXT NOT NULL,
+            user TEXT NOT NULL,
+            folder TEXT NOT NULL,
+            raw TEXT NOT NULL,          -- the folder's name on the wire
+            uidvalidity INTEGER NOT NULL,
+            uid INTEGER NOT NULL,
+            key BLOB NOT NULL,          -- SHA-256 of the message's wire bytes, read back from its file
+            received INTEGER NOT NULL,  -- INTERNALDATE, Unix seconds
+            begun INTEGER NOT NULL,     -- Unix seconds
+            done INTEGER,               -- when it was seen to be gone; NULL: nobody knows whether it is
+            UNIQUE (host, user, raw, uidvalidity, uid)
+        ) STRICT""",
+        "CREATE INDEX pruned_key ON pruned (key)",
+        "CREATE INDEX pruned_open ON pruned (begun) WHERE done IS NULL",
+    ),
 )
 
 

@@ -2,7 +2,8 @@
 
 Enough of RFC 3501 for a client that reads: CAPABILITY, STARTTLS, LOGIN, ID, NAMESPACE, ENABLE, LIST (with
 STATUS, RFC 5819), STATUS, SELECT, EXAMINE, SEARCH by ALL and UID sets, FETCH, NOOP, CHECK, CLOSE, UNSELECT,
-LOGOUT. No sockets here; `scripted` has them, and bends the answers.
+LOGOUT; and for one that writes: CREATE, SUBSCRIBE, APPEND (of several, RFC 3502), UID STORE, EXPUNGE. No
+sockets here; `scripted` has them, and bends the answers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from imaplib import Time2Internaldate
 
+from archiver.imap.names import readable
 from tests.servers.dovecot import modified_utf7
 
 Word = str | list["Word"]
@@ -320,6 +322,48 @@ def fetch_item(mail: Mail, item: str) -> bytes:
     return f"BODY[{section}]{origin} {{{len(part)}}}\r\n".encode() + part
 
 
+def create(talk: Conversation, command: Command) -> bytes:
+    if talk.account.find(command.text(0)):
+        return tagged(command, "NO [ALREADYEXISTS] it is there")
+    name = readable(command.text(0))
+    talk.account.folders[name] = Folder(name)
+    return tagged(command, "OK done")
+
+
+def append(talk: Conversation, command: Command) -> bytes:
+    folder, rest = talk.account.find(command.text(0)), command.words()[1:]
+    if folder is None:
+        return tagged(command, "NO [TRYCREATE] no such folder")
+    uids = []
+    for flags, date, raw in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        assert isinstance(flags, list) and isinstance(date, str) and isinstance(raw, str)
+        received = datetime.strptime(date.strip(), "%d-%b-%Y %H:%M:%S %z")
+        data = raw.encode("utf-8", "surrogateescape")
+        uids.append(folder.add(data, flags=[str(flag) for flag in flags], date=received).uid)
+    told = f"[APPENDUID {folder.uidvalidity} {','.join(map(str, uids))}] " * ("UIDPLUS" in talk.capability())
+    return tagged(command, f"OK {told}done")
+
+
+def store(talk: Conversation, command: Command) -> bytes:
+    ids, how, flags = command.words()
+    assert isinstance(ids, str) and isinstance(how, str) and isinstance(flags, list)
+    for _, mail in meant(talk, ids, by_uid=True):
+        rest = tuple(flag for flag in mail.flags if flag not in flags)
+        mail.flags = rest if how.startswith("-") else (*rest, *map(str, flags))
+    return tagged(command, "OK done")
+
+
+def expunge(talk: Conversation, command: Command) -> bytes:
+    ids = command.text(0) if command.name == "UID EXPUNGE" else "1:*"
+    going = [mail for _, mail in meant(talk, ids, by_uid=True) if "\\Deleted" in mail.flags]
+    lines = []
+    for mail in going:
+        assert talk.selected
+        lines.append(f"{talk.selected.mails.index(mail) + 1} EXPUNGE")
+        talk.selected.mails.remove(mail)
+    return tagged(command, "OK done", *lines)
+
+
 VERBS: dict[str, Verb] = {
     "GREETING": greeting,
     "CAPABILITY": capability,
@@ -341,6 +385,13 @@ VERBS: dict[str, Verb] = {
     "UID SEARCH": search,
     "FETCH": fetch,
     "UID FETCH": fetch,
+    "CREATE": create,
+    "SUBSCRIBE": nothing,
+    "APPEND": append,
+    "UID STORE": store,
+    "UID EXPUNGE": expunge,
+    "EXPUNGE": expunge,
 }
 BEFORE_LOGIN = {"GREETING", "CAPABILITY", "LOGIN", "STARTTLS", "LOGOUT", "NOOP", "ID"}
 SELECTED_ONLY = {"CHECK", "CLOSE", "UNSELECT", "SEARCH", "UID SEARCH", "FETCH", "UID FETCH"}
+SELECTED_ONLY |= {"UID STORE", "UID EXPUNGE", "EXPUNGE"}

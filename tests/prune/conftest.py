@@ -1,0 +1,7 @@
+"""Homes with mail to prune."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import home, pycache
+
+__all__ = ["home", "pycache"]
