@@ -243,9 +243,12 @@ def test_what_was_pulled_from_another_mailbox(plain: tuple[Home, User], dovecot:
     assert len(other.uids()) == 6
 
 
-def test_before_the_first_sync(home: Home, mailbox: User) -> None:
+def test_before_the_first_sync(home: Home, mailbox: User, dovecot: Dovecot) -> None:
     delivered(mailbox)
     home.mailbox(mailbox)
+    complains(home.call(*DELETE), 2, "there is no archive")
+    home.mailbox(dovecot.new_user(), "other")
+    home.good("sync", "other")
     complains(home.call(*DELETE), 2, "nothing of this mailbox is archived", "archiver sync work")
     assert len(mailbox.uids()) == 6
 
