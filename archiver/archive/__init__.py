@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 
     from archiver.archive.accounts import Mailbox
     from archiver.archive.passages import Passage
-    from archiver.archive.reports import Counted, Imported, Results, Tagged, ThreadReport, ThreadResults
+    from archiver.archive.reports import (
+        Counted,
+        Imported,
+        Person,
+        Results,
+        Stats,
+        Tagged,
+        ThreadReport,
+        ThreadResults,
+    )
     from archiver.archive.restore import Selection
     from archiver.archive.sending import Order as Sending
     from archiver.archive.sending import Plan, Preview
@@ -43,6 +52,7 @@ if TYPE_CHECKING:
     from archiver.restore import Progress as RestoreProgress
     from archiver.restore import RestoreReport
     from archiver.search.index import Index, Order
+    from archiver.search.people import Role
     from archiver.search.tree import Node
     from archiver.smtp import Session
     from archiver.store.tags import Change
@@ -415,6 +425,20 @@ class Archive:
         from archiver.archive.find import search_keys
 
         return search_keys(self, text)
+
+    # stats, addresses
+
+    def stats(self, query: str = "") -> Stats:
+        """Counts by month, sender, folder, list and size of what a query finds, or of everything."""
+        from archiver.archive.figures import stats
+
+        return stats(self, query)
+
+    def addresses(self, query: str, roles: Sequence[Role], match: str = "") -> list[Person]:
+        """The people of what a query finds, or of everything."""
+        from archiver.archive.figures import addresses
+
+        return addresses(self, query, roles, match)
 
     # tag
 

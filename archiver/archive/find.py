@@ -18,6 +18,7 @@ from archiver.archive.reports import Behind, Counted, Results, Row
 from archiver.errors import ArchiverError
 from archiver.search.places import LedgerPlaces
 from archiver.search.query import parse
+from archiver.search.tree import DateRange
 from archiver.store.layout import user_path
 from archiver.store.locks import holder
 
@@ -53,6 +54,14 @@ def asking(archive: Archive, text: str) -> Iterator[Asked]:
             )
             tree = parse_(text, stemming=state.stemming)
         yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index))
+
+
+@contextmanager
+def asking_all(archive: Archive) -> Iterator[Asked]:
+    """The same without a query; the tree is one that finds everything."""
+    with archive.ledger() as ledger, archive.index() as index:
+        everything = DateRange(None, None)
+        yield Asked(everything, ledger, index, LedgerPlaces(ledger), behind(ledger, index))
 
 
 def search(archive: Archive, text: str, order: Order, offset: int, limit: int) -> Results:

@@ -123,6 +123,33 @@ class Counted(msgspec.Struct, frozen=True):
     behind: Behind
 
 
+class Person(msgspec.Struct, frozen=True):
+    """An address, "" for who has none, the name it goes by most often, and in how many messages it is."""
+
+    address: str
+    name: str
+    count: int
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """What messages are together; bytes on the wire, dates in Unix seconds.
+
+    How many there are in each month (`2024-03`, local time), which are in order; of each sender, in each
+    folder, of each list, those with most first; and of each class of sizes (`figures.SIZES`).
+    """
+
+    messages: int
+    bytes: int
+    oldest: int | None
+    newest: int | None
+    months: dict[str, int]
+    senders: list[Person]
+    folders: dict[str, int]
+    lists: list[Person]
+    sizes: tuple[int, ...]
+    behind: Behind
+
+
 class Tagged(msgspec.Struct, frozen=True):
     """What tagging did: how many messages a query found, and how many of them have other tags now."""
 

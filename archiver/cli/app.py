@@ -26,6 +26,8 @@ VERBS = {
     "sync": "Pull new mail, then index it",
     "search": "Find messages",
     "count": "Count the messages a query finds",
+    "stats": "Count messages by month, sender, folder, list and size",
+    "addresses": "List the people of messages, for completion in mail clients",
     "tag": "Give messages tags of your own, or take them away",
     "show": "Show a message",
     "thread": "Show the conversation a message belongs to",

@@ -73,10 +73,10 @@ def _as_shape(ctx: click.Context, parameter: click.Parameter, value: str) -> str
 @click.argument("query", nargs=-1, required=True, callback=as_text)
 @click.option(
     "--sort",
-    type=click.Choice(["newest", "oldest", "relevance"]),
+    type=click.Choice(["newest", "oldest", "relevance", "size", "sender"]),
     default="newest",
     show_default=True,
-    help="What comes first.",
+    help="What comes first: size is the largest, sender goes by address.",
 )
 @click.option(
     "--limit",

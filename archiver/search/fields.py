@@ -113,10 +113,11 @@ CONTENT: tuple[str, ...] = tuple(field.name for field in FIELDS if field.kind ==
 ANYWHERE: tuple[str, ...] = tuple(field.name for field in FIELDS if field.anywhere)
 """The fields that a word without a field is looked for in, all together."""
 
-TERMS = ("has", "mimetype", "id", "refers", "topic")
+TERMS = ("has", "mimetype", "id", "refers", "topic", "people")
 """The fields that have terms which are asked for as a whole.
 
 `refers`: the ids a message refers to; `topic`: what its subject is about, for replies that refer to none.
+`people` (people.py) is counted and sorted by, and not asked for.
 """
 
 STEMMED = ("subject", "body", "attachment")

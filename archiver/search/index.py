@@ -6,7 +6,9 @@ changes; where the message is and its flags are asked from the ledger at query t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -14,15 +16,17 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from archiver.search import people
 from archiver.search.ids import Ids, id_term, topic_terms
 from archiver.search.kinds import kinds
+from archiver.search.people import Role
 from archiver.search.threads import Link
 from archiver.search.tree import Node, Thread
 
 if TYPE_CHECKING:
     from archiver.message import Address, Message
 
-Order = Literal["newest", "oldest", "relevance"]
+Order = Literal["newest", "oldest", "relevance", "size", "sender"]
 Lock = Callable[[], AbstractContextManager[None]]
 Attachments = Literal["off", "on", "some"]
 BODY_LIMIT = 4_000_000
@@ -228,6 +232,18 @@ class Hits(msgspec.Struct, frozen=True):
     hits: tuple[Hit, ...]
 
 
+class Survey(msgspec.Struct, frozen=True):
+    """What some documents are together: their dates, sizes, the ledger's numbers if asked for, in no order.
+
+    `people`: for each role, how many documents have each address and name (`people.split`).
+    """
+
+    dates: array[int]
+    sizes: array[int]
+    numbers: array[int]
+    people: Mapping[Role, Counter[str]]
+
+
 class Places(Protocol):
     """What a ledger tells of the places of documents, which it knows by numbers of its own."""
 
@@ -279,7 +295,9 @@ class Index(Protocol):
     ) -> Hits:
         """The page of hits from `offset` on.
 
-        Equal dates are ordered by key; `newest` is the reverse of `oldest`, and equal scores are ordered so.
+        Equal dates are ordered by key; `newest` is the reverse of `oldest`, and what is equal in another
+        order is ordered so. `size`: largest first; `sender`: by the first of the addresses it is from,
+        what has none last.
         The total is exact when it costs little; who needs it asks `matches`.
         """
 
@@ -288,6 +306,11 @@ class Index(Protocol):
 
     def found(self, tree: Node, places: Places) -> Iterator[bytes]:
         """The keys of all documents for a query, in no order."""
+
+    def survey(
+        self, tree: Node | None, places: Places, roles: Sequence[Role] = (), with_numbers: bool = False
+    ) -> Survey:
+        """What the documents for a query, or all without one, are together; people of these roles only."""
 
     def count(self) -> int:
         """How many documents there are."""
@@ -411,7 +434,15 @@ def exact_terms(document: Document) -> dict[str, Iterable[str]]:
         "id": (id_term(document.id),) if document.id else (),
         "refers": dict.fromkeys(map(id_term, document.refers)),
         "topic": topic_terms(document.topic, document.is_reply and not document.refers),
+        "people": dict.fromkeys(_people(document)),
     }
+
+
+def _people(document: Document) -> Iterator[str]:
+    yield from people.terms("from", document.from_)
+    yield from people.terms("to", document.to)
+    yield from people.terms("cc", document.cc)
+    yield from people.terms("list", document.lists)
 
 
 def shown(document: Document) -> dict[str, str]:

@@ -714,6 +714,15 @@ class Ledger:
         found = self._one(f"SELECT group_concat(document) FROM place WHERE {where}", *parameters)[0]
         return msgspec.json.decode(f"[{found or ''}]", type=set[int])
 
+    def documents_by_folder(self) -> Iterator[tuple[str, str, set[int]]]:
+        """Account and name of each folder, and the numbers of the documents that are, or were, in it."""
+        rows = self._rows(
+            "SELECT account, name, (SELECT group_concat(document) FROM place WHERE folder = f.id)"
+            " FROM folder f ORDER BY account, name"
+        )
+        for account, name, found in rows:
+            yield account, name, msgspec.json.decode(f"[{found or ''}]", type=set[int])
+
     def numbers(self, keys: Sequence[bytes]) -> list[int]:
         """The number of each document, 0 for one that is not known."""
         found: dict[bytes, int] = {}

@@ -78,6 +78,19 @@ class TestOrderAndPages:
     def test_relevance(self, library: Home) -> None:
         assert subjects(library, "gazette OR invoice", "--sort", "relevance")[0] == "Invoice for March"
 
+    def test_largest_first(self, library: Home) -> None:
+        whole = library.good("search", "--json", "account:work", "--sort", "size", "--limit", "50")
+        hits = whole.json()["hits"]
+        sizes = [hit["size"] for hit in hits]
+        assert len(sizes) == 33 and sizes == sorted(sizes, reverse=True)
+        page = subjects(library, "account:work", "--sort", "size", "--limit", "2", "--offset", "3")
+        assert page == [hit["subject"] for hit in hits[3:5]]
+
+    def test_by_sender(self, library: Home) -> None:
+        arguments = ("--sort", "sender", "--limit", "50", "--format", "{address}")
+        found = library.good("search", "account:work", *arguments)
+        assert found.lines() == sorted(found.lines()) and found.lines()[-1] == "wang@example.org"
+
     def test_pages_meet_without_gap_or_overlap(self, library: Home) -> None:
         whole = library.good("search", "news", "--format", "keys", "--limit", "100").lines()
         assert len(whole) == 25
@@ -103,7 +116,7 @@ class TestOrderAndPages:
         assert library.good("search", "news", "--limit", "10", "--offset", offset).err == words
 
     @pytest.mark.parametrize(
-        "wrong", [("--limit", "0"), ("--offset", "-1"), ("--sort", "size"), ("--format", "x")]
+        "wrong", [("--limit", "0"), ("--offset", "-1"), ("--sort", "flags"), ("--format", "x")]
     )
     def test_wrong_options(self, library: Home, wrong: tuple[str, str]) -> None:
         complains(library.call("search", "x", *wrong), 2, wrong[0], "archiver search --help")

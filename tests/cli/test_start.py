@@ -30,19 +30,22 @@ MODULES = {
         "ids",
         "index",
         "kinds",
+        "people",
         "places",
         "positions",
         "query",
         "saved",
         "stemming",
+        "threads",
         "tree",
         "values",
         "whoosh",
     },
-    "store": {"layout", "ledger", "locks", "maildir", "records"},
+    "store": {"database", "layout", "ledger", "locks", "maildir", "records"},
 }
 ENGINE = {
-    "engine", "evaluate", "lists", "numbers", "pages", "parts", "postings", "record", "segment", "totals",
+    "conversations", "engine", "evaluate", "lists", "numbers", "pages", "parts", "postings",
+    "record", "segment", "totals",
 }  # fmt: skip
 # Modules of Python that cost milliseconds and that nothing here needs.
 HEAVY = {

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ from archiver.search.index import (
     Total,
     open_draft,
 )
+from archiver.search.people import Role, split
 from archiver.search.query import parse
 from archiver.search.tree import Exact, Node
 from tests.search import plain
@@ -223,7 +225,7 @@ class IndexContract:
     def test_pages_and_orders(self, filled: Index, text: str, offset: int, limit: int) -> None:
         tree = parse(text, now=NOW)
         page = slice(offset, offset + limit)
-        orders: tuple[Order, ...] = ("newest", "oldest", "relevance")
+        orders: tuple[Order, ...] = ("newest", "oldest", "relevance", "size", "sender")
         for order in orders:
             whole = filled.search(tree, places, order, 0, 1000)
             part = filled.search(tree, places, order, offset, limit)
@@ -232,6 +234,53 @@ class IndexContract:
         oldest = filled.search(tree, places, "oldest", 0, 1000).hits
         assert list(oldest) == sorted(oldest, key=lambda hit: (hit.date, hit.key))
         assert filled.search(tree, places, "newest", 0, 1000).hits == oldest[::-1]
+
+    @given(text=queries())
+    def test_orders_like_the_plain_evaluation(self, filled: Index, text: str) -> None:
+        tree = parse(text, now=NOW)
+        found = plain.found(tree, samples(), with_place)
+        orders: tuple[Order, ...] = ("newest", "oldest", "size", "sender")
+        for order in orders:
+            hits = filled.search(tree, places, order, 0, 1000).hits
+            expected = [document.key for document in plain.in_order(found, order)]
+            assert [hit.key for hit in hits] == expected, order
+
+    @given(text=queries() | st.none())
+    def test_surveys_like_the_plain_evaluation(self, filled: Index, text: str | None) -> None:
+        tree = None if text is None else parse(text, now=NOW)
+        found = list(samples()) if tree is None else plain.found(tree, samples(), with_place)
+        made = filled.survey(tree, places, ("from", "to", "cc"), with_numbers=True)
+        assert sorted(zip(made.dates, made.sizes, made.numbers, strict=True)) == sorted(
+            (each.date, each.size, *places.numbers([each.key])) for each in found
+        )
+        for role, field in (("from", "from_"), ("to", "to"), ("cc", "cc")):
+            counted = {split(term): count for term, count in made.people[cast("Role", role)].items()}
+            assert counted == plain.people(found, field)
+
+    def test_senders_in_order(self, index: Index) -> None:
+        senders = [
+            ("Zoe <A@example.org>",),
+            (),
+            ("b@example.org", "a@example.org"),
+            ("Nobody",),
+            ("a@example.org",),
+        ]
+        index.apply(
+            [Document(key(n), n, 0, from_=each) for n, each in enumerate(senders)], (), IndexState("L", 1)
+        )
+        tree = parse("-absent", now=NOW)
+        hits = [hit.key for hit in index.search(tree, no_places, "sender").hits]
+        assert hits == [key(4), key(2), key(0), key(3), key(1)]
+        index.apply([Document(key(9), 9, 0, from_=("A <a@example.org>",))], [key(4)], IndexState("L", 2))
+        hits = [hit.key for hit in index.search(tree, no_places, "sender", 0, 3).hits]
+        assert hits == [key(9), key(2), key(0)]
+        assert index.survey(None, no_places, ("from",)).people["from"] == {
+            "a@example.org\tZoe": 1,
+            "a@example.org\tA": 1,
+            "a@example.org\t": 1,
+            "b@example.org\t": 1,
+            "\tNobody": 1,
+        }
 
     @given(st.text("東京都かな안녕สวั", min_size=2, max_size=5))
     def test_any_two_characters_of_a_script_without_spaces(self, filled: Index, part: str) -> None:

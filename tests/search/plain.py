@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import cast
@@ -38,6 +39,31 @@ def found(tree: Node, documents: Iterable[Document], places: Places) -> list[Doc
     tree = _resolved(tree, documents)
     matching = [document for document in documents if holds(tree, document, places)]
     return sorted(matching, key=lambda document: (document.date, document.key), reverse=True)
+
+
+def in_order(documents: Iterable[Document], order: str) -> list[Document]:
+    """Documents, newest first, by their size or the first address they are from."""
+    if order == "size":
+        return sorted(documents, key=lambda document: document.size, reverse=True)
+    if order == "sender":
+        return sorted(documents, key=lambda document: min(_senders(document), default="\uffff"))
+    return list(documents)[:: -1 if order == "oldest" else 1]
+
+
+def _senders(document: Document) -> list[str]:
+    return [each.rpartition("<")[2].rstrip(">").lower() for each in document.from_]
+
+
+def people(documents: Iterable[Document], field: str) -> Counter[tuple[str, str]]:
+    """How many documents have each address and name in a field."""
+    return Counter(
+        each
+        for document in documents
+        for each in {
+            (address.rstrip(">").lower(), " ".join(name.split()))
+            for name, _, address in (shown.rpartition("<") for shown in getattr(document, field))
+        }
+    )
 
 
 class _Among(msgspec.Struct, frozen=True):

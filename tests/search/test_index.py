@@ -74,6 +74,14 @@ def test_what_is_searched_and_shown_of_it() -> None:
         "id": {id_term("1@example.org")},
         "refers": {id_term("0@example.org")},
         "topic": {id_term("plan")},
+        "people": {
+            "fana@example.org\tAna Example",
+            "tben@example.org\tBen",
+            "tcleo@example.org\t",
+            "tdan@example.org\t",
+            "ceva@example.org\tEva",
+            "lplans.example.org\tPlans",
+        },
     }
     assert shown(made) == {
         "subject": "Plan",

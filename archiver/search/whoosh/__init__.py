@@ -23,6 +23,8 @@ is and what its files must be.
     pages       the page by date, over all segments
     totals      how many there are in all, counted or estimated
     conversations  what hangs together by its ids, over all segments
+    survey      what all documents found are together
+    sort        the page by size or sender
     rank        BM25F as Whoosh computes it
     engine      WhooshIndex, the protocol
 """

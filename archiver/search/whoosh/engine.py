@@ -26,10 +26,12 @@ from archiver.search.index import (
     Order,
     Places,
     Portion,
+    Survey,
     ThreadHit,
     ThreadHits,
     Total,
 )
+from archiver.search.people import Role
 from archiver.search.tree import Node, Thread
 from archiver.search.whoosh import record as records
 from archiver.search.whoosh.conversations import Conversations, Spot, page
@@ -125,6 +127,13 @@ class WhooshIndex:
         for reading in self._readings(places):
             for some in every(reading, tree, reading.everything):
                 yield from map(reading.segment.key, some)
+
+    def survey(
+        self, tree: Node | None, places: Places, roles: Sequence[Role] = (), with_numbers: bool = False
+    ) -> Survey:
+        from archiver.search.whoosh.survey import survey
+
+        return survey(self._readings(places), tree, roles, with_numbers)
 
     def verify(self) -> None:
         while snapshot := self._current():
@@ -270,6 +279,11 @@ def _ordered(
 
         ranked, found = by_score(readings, tree, wanted)
         return [entry[3:] for entry in ranked], lambda: Total(found, exact=True)
+    if order in ("size", "sender"):
+        from archiver.search.whoosh.sort import by_sender, by_size
+
+        page, found = (by_size if order == "size" else by_sender)(readings, tree, wanted)
+        return page, lambda: Total(found, exact=True)
     dated, found, scans = by_date(readings, tree, order == "newest", wanted)
     return [entry[2:] for entry in dated], lambda: total(tree, found, scans)
 

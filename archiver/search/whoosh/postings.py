@@ -85,6 +85,12 @@ def frequency(entry: bytes) -> int:
     return found
 
 
+def frequency_and_first(entry: bytes) -> tuple[int, int]:
+    """How many documents have the term, and the first of them."""
+    summary = _summary.unpack_from(entry)
+    return summary[2], summary[6]
+
+
 def blocks(entry: bytes, file: memoryview) -> Iterator[Block]:
     """The postings of a term, block by block; `file` is the whole postings file."""
     if entry[0]:

@@ -205,6 +205,10 @@ class Terms:
         """(term, entry) of a field in order."""
         return ((key[2:], entry) for key, entry in self._from(field, ""))
 
+    def of(self, field: str, prefix: str) -> Iterator[tuple[bytes, bytes]]:
+        """(term, entry) of all that begin so, in order."""
+        return ((key[2:], entry) for key, entry in self._from(field, prefix))
+
     def _from(self, field: str, prefix: str) -> Iterator[tuple[bytes, bytes]]:
         """(key, entry) of each term that begins so; they stand in the file in their order."""
         if field not in self.fields:
