@@ -15,6 +15,7 @@ from functools import cache
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from archiver.workers import Crashed, Workers
 
@@ -24,6 +25,8 @@ DEADLY = "reading it kills the process"
 DAMAGED = "it is damaged"
 UNPACKED = "it is too large when it is unpacked"
 
+# Seconds that starting a process may take.
+_START = 60.0
 # Seconds after which the kernel ends a process that nobody watches any more.
 _ALARM = 10
 # Bytes that a process took at most until it is replaced, so that none stays large.
@@ -57,6 +60,7 @@ class Outcome(msgspec.Struct, frozen=True):
     usable: bool = True
 
 
+_UNUSABLE = Outcome(reason="the process that reads documents ends as it starts", usable=False)
 Work: TypeAlias = "Callable[[Task], Outcome]"
 
 
@@ -69,7 +73,7 @@ def read_document(task: Task) -> Outcome:
     signal.alarm(round(task.seconds) + _ALARM)
     outcome = _read(task)
     signal.alarm(0)
-    return msgspec.structs.replace(outcome, worn=outcome.worn or _most_memory() > _WORN)
+    return replace(outcome, worn=outcome.worn or _most_memory() > _WORN)
 
 
 def _read(task: Task) -> Outcome:
@@ -140,21 +144,26 @@ class Process:
     def read(self, task: Task) -> Outcome:
         """What became of a document; only in a new process it is to blame for the end of that."""
         new = self._workers is None
-        answer = self._once(task)
+        workers = self._workers or self._start(task)
+        if isinstance(workers, Outcome):
+            return workers
+        (answer,) = workers.map([task], deadline=task.seconds)
+        if isinstance(answer, Crashed) or answer.worn:
+            self.close()
         if isinstance(answer, Outcome):
             return answer
         if answer.late:
             return Outcome(reason=LATE)
-        self.close()
         return Outcome(reason=DEADLY) if new else self.read(task)
 
-    def _once(self, task: Task) -> Outcome | Crashed[Task]:
-        if self._workers is None:
-            self._workers = Workers(self._work, 1)
-        (answer,) = self._workers.map([task], deadline=task.seconds)
-        if isinstance(answer, Outcome) and answer.worn:
-            self.close()
-        return answer
+    def _start(self, task: Task) -> Workers[Task, Outcome] | Outcome:
+        """A process that can read. On a busy machine starting it takes long: that is no document's fault."""
+        self._workers = workers = Workers(self._work, 1)
+        (answer,) = workers.map([replace(task, kind="text", data=b"")], deadline=_START)
+        if isinstance(answer, Outcome) and answer.usable:
+            return workers
+        self.close()
+        return _UNUSABLE if isinstance(answer, Crashed) else answer
 
     def close(self) -> None:
         if self._workers is not None:

@@ -31,7 +31,6 @@ def obey(task: Task) -> Outcome:
             time.sleep(float(rest))
             return Outcome(f"slow {os.getpid()}")
         case b"note":
-            with open(rest, "ab") as file:
-                file.write(b"x")
+            os.mkdir(rest + b"/%d" % time.monotonic_ns())
             return Outcome("noted")
     return read_document(task)

@@ -134,6 +134,27 @@ def test_without_the_library_it_says_so() -> None:
     assert subprocess.run([sys.executable, "-c", script]).returncode == 7
 
 
+def test_where_no_process_starts_no_document_is_to_blame() -> None:
+    with Process(die) as process:
+        outcome = process.read(task(b"x"))
+    assert not outcome.usable and outcome.reason
+
+
+def die(task: Task) -> Outcome:
+    os._exit(1)
+
+
+def test_how_long_it_takes_to_start_is_no_fault_of_the_document() -> None:
+    with Process(start_slowly) as process:
+        assert process.read(task(b"plain words", seconds=1)).text == "plain words"
+
+
+def start_slowly(task: Task) -> Outcome:
+    if not task.data:
+        time.sleep(2)
+    return Outcome(task.data.decode())
+
+
 def test_the_end_of_the_reader_is_the_end_of_the_process() -> None:
     before = set(multiprocessing.active_children())
     with Process() as process:

@@ -46,6 +46,7 @@ def test_those_of_a_message_inside(texts: Texts) -> None:
 
 def test_none_is_read_twice(texts: Texts, tmp_path: Path) -> None:
     count = tmp_path / "count"
+    count.mkdir()
     note = b"note:" + os.fsencode(count)
     assert of(texts, documents.mail(("a.txt", note), ("b.txt", note))) == ("noted", "noted")
     assert of(texts, documents.mail(("c.txt", note), subject="another")) == ("noted",)
@@ -54,7 +55,7 @@ def test_none_is_read_twice(texts: Texts, tmp_path: Path) -> None:
     with Texts(str(tmp_path), READING) as later:
         assert of(later, documents.mail(("d.txt", note))) == ("noted",)
         assert (later.taken().read, later.taken().known) == (0, 0)
-    assert count.read_bytes() == b"x"
+    assert len(os.listdir(count)) == 1
 
 
 def test_what_is_known_is_enough_where_nothing_can_be_read(texts: Texts, tmp_path: Path) -> None:

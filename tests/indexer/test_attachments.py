@@ -72,7 +72,9 @@ def test_every_kind_is_found(tree: Tree, index: Index) -> None:
 
 
 def test_none_is_read_twice(tree: Tree, index: Index, tmp_path: Path) -> None:
-    note = b"note:" + os.fsencode(tmp_path / "count")
+    count = tmp_path / "count"
+    count.mkdir()
+    note = b"note:" + os.fsencode(count)
     deliver(tree, documents.mail(("a.txt", note)))
     assert feed(tree, index).attachments.read == 1
     deliver(tree, *(documents.mail((f"{n}.txt", note), subject=f"copy {n}") for n in range(6)), first=10)
@@ -81,7 +83,7 @@ def test_none_is_read_twice(tree: Tree, index: Index, tmp_path: Path) -> None:
     report = feed(tree, index)
     assert (report.added, report.attachments.read, report.attachments.known) == (7, 0, 7)
     assert len(found(tree, index, "attachment:noted")) == 7
-    assert (tmp_path / "count").read_bytes() == b"x"
+    assert len(os.listdir(count)) == 1
 
 
 HOSTILE = {b"crash": DEADLY, b"kill": DEADLY, b"hang": LATE}
