@@ -14,6 +14,7 @@ from tests.servers.dovecot import User
 
 def test_every_kind_is_found(home: Home, mailbox: User) -> None:
     home.mailbox(mailbox)
+    home.make_archive()
     for name, make in documents.MAKERS.items():
         paper = f"file.{name}", make(f"Zürich {name}word")
         mailbox.save(documents.mail(paper, subject=f"a {name}"))
@@ -63,6 +64,7 @@ def without_the_extra(home: Home) -> dict[str, str]:
 
 def test_without_the_extra_all_else_works(home: Home, mailbox: User) -> None:
     home.mailbox(mailbox)
+    home.make_archive()
     absent = without_the_extra(home)
     mailbox.save(documents.mail(("a.pdf", documents.pdf("quarterly figures")), subject="with a pdf"))
     check = home.run("check", env=absent)

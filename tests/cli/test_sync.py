@@ -53,6 +53,7 @@ def work(home: Home, mailbox: User) -> tuple[Home, User]:
 
 class TestSync:
     def test_new_mail(self, work: tuple[Home, User]) -> None:
+        work[0].make_archive()
         result = work[0].good("sync")
         first, *rest = result.lines()
         assert re.fullmatch(r"work: 3 new messages, \d+ B, [\d.]+ s, \d+/s in 2 folders", first)
@@ -95,6 +96,7 @@ class TestSync:
         assert home.good("search", "invoice").err == "1 message\n"
 
     def test_json(self, work: tuple[Home, User]) -> None:
+        work[0].make_archive()
         result = work[0].good("sync", "--json")
         assert result.err == ""
         report = result.json()

@@ -119,6 +119,7 @@ class TestProgress:
         assert CURSOR_HIDDEN not in library.terminal("verify", "--json")[1]
 
     def test_without_a_terminal_there_is_none(self, slow: Home) -> None:
+        slow.make_archive()
         result = slow.run("sync")
         assert result.code == 0 and result.err == ""
         assert result.lines()[0].startswith("work: 300 new messages, ")
