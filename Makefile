@@ -56,6 +56,7 @@ bench: .venv/installed ## pulling beside mbsync, restoring, push, searching and 
 	.venv/bin/python -m bench.restore --runs 1
 	.venv/bin/python -m bench.push
 	.venv/bin/python -m bench.search
+	.venv/bin/python -m bench.verbs
 	.venv/bin/python -m bench.threads
 	.venv/bin/python -m bench.languages
 	.venv/bin/python -m bench.index --runs 1

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from archiver.archive.reports import (
         Counted,
         Imported,
-        Person,
+        People,
         Results,
         Stats,
         Tagged,
@@ -434,7 +434,7 @@ class Archive:
 
         return stats(self, query)
 
-    def addresses(self, query: str, roles: Sequence[Role], match: str = "") -> list[Person]:
+    def addresses(self, query: str, roles: Sequence[Role], match: str = "") -> People:
         """The people of what a query finds, or of everything."""
         from archiver.archive.figures import addresses
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from archiver.archive.find import Asked, asking, asking_all
-from archiver.archive.reports import Person, Stats
+from archiver.archive.reports import People, Person, Stats
 from archiver.search.people import Role, split
 
 if TYPE_CHECKING:
@@ -46,14 +46,15 @@ def stats(archive: Archive, query: str) -> Stats:
     )
 
 
-def addresses(archive: Archive, query: str, roles: Sequence[Role], match: str) -> list[Person]:
+def addresses(archive: Archive, query: str, roles: Sequence[Role], match: str) -> People:
     """The people of what a query finds, those of most messages first.
 
     With `match` only those with a word, in name or address, that begins so.
     """
     with _asked(archive, query) as (asked, tree):
         made = asked.index.survey(tree, asked.places, roles)
-    return [each for each in people(list(made.people.values())) if each.address and _matches(each, match)]
+    found = people(list(made.people.values()))
+    return People([each for each in found if each.address and _matches(each, match)], asked.behind)
 
 
 @contextmanager

@@ -131,6 +131,13 @@ class Person(msgspec.Struct, frozen=True):
     count: int
 
 
+class People(msgspec.Struct, frozen=True):
+    """The people of messages, those in most of them first."""
+
+    people: list[Person]
+    behind: Behind
+
+
 class Stats(msgspec.Struct, frozen=True):
     """What messages are together; bytes on the wire, dates in Unix seconds.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from archiver.cli.app import Session, as_text
+from archiver.cli.behind import say_behind
 from archiver.cli.text import count, printable
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def command(
     roles: tuple[Role, ...] = ("from",) if senders else ()
     if recipients or not senders:
         roles = (*roles, "to", "cc") if recipients or senders else ("from", "to", "cc")
-    people = session.archive().addresses(" ".join(query), roles, match)[:limit]
+    found = session.archive().addresses(" ".join(query), roles, match)
+    say_behind(found.behind)
+    people = found.people[:limit]
     if shape == "json":
         from archiver.cli.output import print_json
 

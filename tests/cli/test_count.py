@@ -25,6 +25,7 @@ def test_says_what_is_not_indexed_yet(home: Home, mailbox: User) -> None:
     assert result.json() == {"count": 1, "indexed": False, "pending": 1}
     assert result.err == "1 message not indexed yet: archiver sync or reindex does it\n"
     assert home.good("tag", "+a", "subject:(one OR two)").err == result.err
+    assert home.good("stats").err == home.good("addresses").err == result.err
     assert home.good("search", "two", "--json").json()["indexed"] is False
 
 
