@@ -92,6 +92,10 @@ def _tag(archive: Archive, words: Sequence[str], query: str, dry_run: bool, as_j
     from archiver.store.tags import changes_in
 
     change = changes_in(" ".join(words))
+    if " +" in f" {query}":
+        raise UsageError(
+            "tags stand before the query", hint="a + in quotes is one to look for: archiver tag +x '\"+1\"'"
+        )
     if not words or not query:
         raise UsageError(
             f"{'no tag' if not words else 'no query'} is given",

@@ -7,8 +7,11 @@ import json
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archiver.cli.template import NAMES, parse
+from archiver.cli.text import printable
 from archiver.errors import QueryError
 from tests.cli import mails
 from tests.cli.home import Home, complains, fails
@@ -89,6 +92,16 @@ class TestTemplates:
         with pytest.raises(QueryError) as caught:
             parse(template)
         assert caught.value.position == position
+
+    @given(st.text("{}:\\\\tn ididsubject5\x1b é") | st.text())
+    def test_anything_is_a_template_or_a_mistake_in_it(self, text: str) -> None:
+        try:
+            parts = parse(text)
+        except QueryError as error:
+            assert 0 <= error.position < len(text)
+        else:
+            plain = "".join(part for part in parts if isinstance(part, str))
+            assert printable(plain, lines=True) == plain
 
     def test_bad_input(self, library: Home) -> None:
         result = fails(library, ["search", "x", "--format", "{id} {form}"], 2, "nothing is called {form}")

@@ -102,6 +102,8 @@ def test_an_import_with_a_mistake_changes_nothing(own_library: Home, tmp_path: P
         (["+ok", "-no(pe", "x"], ["  +ok -no(pe\n         ^\n"]),
         (["+\x1b[31m", "x"], ["character here"]),
         (["+a"], ["no query is given"]),
+        (["+a", "news", "+b"], ["tags stand before the query"]),
+        (["news", "+b"], ["tags stand before the query"]),
         (["news"], ["no tag is given"]),
         ([], ["one thing at a time"]),
         (["--list", "+a", "x"], ["one thing at a time"]),

@@ -162,6 +162,13 @@ class TestText:
             read(["# tags", line], "tags.txt")
         assert (caught.value.query, caught.value.position) == (line, position)
 
+    @given(st.text("+-ab /:0\x1b") | st.text())
+    def test_any_line_is_read_or_a_mistake(self, line: str) -> None:
+        try:
+            read([line], "tags")
+        except QueryError as error:
+            assert 0 <= error.position <= len(error.query)
+
     def test_the_last_word_counts(self) -> None:
         assert merged(Change(("a",), ("b",)), Change(("b",), ("a",))) == Change(("b",), ("a",))
 
