@@ -20,11 +20,11 @@ from archiver.search import people
 from archiver.search.ids import Ids, id_term, topic_terms
 from archiver.search.kinds import kinds
 from archiver.search.people import Role
-from archiver.search.threads import Link
 from archiver.search.tree import Node, Thread
 
 if TYPE_CHECKING:
     from archiver.message import Address, Message
+    from archiver.search.threads import Link
 
 Order = Literal["newest", "oldest", "relevance", "size", "sender"]
 Lock = Callable[[], AbstractContextManager[None]]
@@ -188,6 +188,8 @@ class Linked(msgspec.Struct, frozen=True):
 
     @property
     def link(self) -> Link:
+        from archiver.search.threads import Link
+
         ids = self.ids
         return Link(self.hit.key, self.hit.date, ids.own, ids.refers, ids.topic, ids.reply)
 

@@ -117,7 +117,7 @@ class TestThread:
         fails(talk, ["thread", "word"], 2, "'word' is no id", "Message-ID")
         fails(talk, ["thread", "beefbeef"], 2, "no message has the id beefbeef")
         fails(talk, ["thread", "<nobody@example.org>"], 2, "no message has this Message-ID")
-        fails(home, ["thread", "<nobody@example.org>"], 2, "no message has this Message-ID")
+        fails(home, ["thread", "<nobody@example.org>"], 2, "there is no archive")
 
     def test_not_indexed_yet(self, home: Home) -> None:
         fill(home, ALONE)

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from archiver.errors import DamagedError
 from archiver.search.ids import Ids
@@ -34,13 +35,15 @@ from archiver.search.index import (
 from archiver.search.people import Role
 from archiver.search.tree import Node, Thread
 from archiver.search.whoosh import record as records
-from archiver.search.whoosh.conversations import Conversations, Spot, page
 from archiver.search.whoosh.evaluate import Reading
 from archiver.search.whoosh.numbers import lacking, note
 from archiver.search.whoosh.pages import by_date
 from archiver.search.whoosh.record import REBUILD, Record
 from archiver.search.whoosh.segment import Segment
 from archiver.search.whoosh.totals import count, every, total
+
+if TYPE_CHECKING:
+    from archiver.search.whoosh.conversations import Conversations, Spot
 
 
 class Snapshot:
@@ -49,7 +52,12 @@ class Snapshot:
     def __init__(self, record: Record, segments: Sequence[Segment]) -> None:
         self.record = record
         self.segments = segments
-        self.conversations = Conversations(segments)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        from archiver.search.whoosh.conversations import Conversations
+
+        return Conversations(self.segments)
 
 
 class WhooshIndex:
@@ -100,6 +108,8 @@ class WhooshIndex:
     ) -> ThreadHits:
         if (snapshot := self._current()) is None:
             return ThreadHits((), more=False)
+        from archiver.search.whoosh.conversations import page
+
         readings = self._readings(places, whole=order == "relevance")
         found, more = page(
             snapshot.conversations,
@@ -199,7 +209,7 @@ class WhooshIndex:
         if snapshot is None:
             return []
         asked = _Asked(places)
-        threads = _Threads(snapshot.conversations)
+        threads = _Threads(snapshot)
         return [
             Reading(segment, asked, whole, partial(threads.documents, at))
             for at, segment in enumerate(snapshot.segments)
@@ -256,15 +266,15 @@ class _Asked:
 class _Threads:
     """Conversations as sets of documents, each walked only once, however many segments want it."""
 
-    def __init__(self, conversations: Conversations) -> None:
-        self._conversations = conversations
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         self._found: dict[Thread, dict[int, set[int]]] = {}
 
     def documents(self, at: int, node: Thread) -> AbstractSet[int]:
         """Those in this segment."""
         if node not in self._found:
             found: defaultdict[int, set[int]] = defaultdict(set)
-            for segment, number in self._conversations.of(node).found:
+            for segment, number in self._snapshot.conversations.of(node).found:
                 found[segment].add(number)
             self._found[node] = dict(found)
         return self._found[node].get(at, frozenset())
