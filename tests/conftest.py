@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.servers import cyrus as cyruses
 from tests.servers import dovecot as dovecots
+from tests.servers import postfix as postfixes
 from tests.servers.proxy import Proxy
 from tests.servers.pymap import Mail, Pymap
 from tests.servers.scripted import ScriptedServer
@@ -99,6 +100,17 @@ def cyrus(certificate: Certificate) -> Iterator[cyruses.Cyrus]:
 def cyrus_mailbox(cyrus: cyruses.Cyrus) -> cyruses.User:
     """A new user with an empty INBOX on the common Cyrus."""
     return cyrus.new_user()
+
+
+@pytest.fixture(scope="session")
+def postfix() -> Iterator[postfixes.Postfix]:
+    """One Postfix for the whole run, which receives for example.org."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(postfixes.running())
+        except dovecots.MissingServerError as error:
+            missing(str(error))
+        yield server
 
 
 @pytest.fixture(params=["dovecot", "cyrus"])

@@ -34,6 +34,7 @@ from archiver.resend import (
 from archiver.resend.compose import attached_size
 from archiver.resend.header import delivered_to, has_bcc
 from archiver.smtp import Mailbox, Outcome, check_bytes, mailbox
+from archiver.store.layout import user_path
 from archiver.store.reader import Reader
 from archiver.store.user import OutboxMessage, User
 
@@ -276,7 +277,7 @@ def send_stored(
     done: Callable[[MessageReport], None] = lambda report: None,
 ) -> Report:
     """Send what `choose` takes from the outbox, server by server; a report of all of it."""
-    if not os.path.exists(os.path.join(archive.root, "user.sqlite3")):
+    if not os.path.exists(user_path(archive.root)):
         return Report(())
     with User(archive.root) as user:
         messages = choose(user, _now())
