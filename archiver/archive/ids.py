@@ -13,7 +13,10 @@ def resolve(ledger: Ledger, text: str) -> bytes:
     """The key that an id stands for; NotFoundError when it is none, or several messages'."""
     digits = text.strip().lower()
     if not _SHORTEST <= len(digits) <= 64 or not all(c in "0123456789abcdef" for c in digits):
-        raise NotFoundError(f"{text!r} is no id", hint="take one from the first column of `archiver search`")
+        short = f", with {_SHORTEST} digits of it at least" if len(digits) < _SHORTEST else ""
+        raise NotFoundError(
+            f"{text!r} is no id", hint=f"take one from the first column of `archiver search`{short}"
+        )
     found = _between(ledger, digits)
     if not found:
         raise NotFoundError(f"no message has the id {digits}", hint="`archiver search` shows ids")

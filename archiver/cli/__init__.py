@@ -54,8 +54,10 @@ def _run(session: Session, arguments: list[str]) -> int:
     except BrokenPipeError:
         return _PIPE_EXIT
     except OSError as exc:  # no room or no right where the user pointed us, standard output for one
-        where = f": {exc.filename}" if exc.filename else ""
-        _complain(f"archiver: {exc.strerror or type(exc).__name__}{where}")
+        why = exc.strerror or type(exc).__name__
+        # Files of ours have errors of ours: without a name it is what is printed to.
+        said = f"{why}: {exc.filename}" if exc.filename else f"cannot write the output: {why}"
+        _complain(f"archiver: {said}")
         _debug(session)
         return 1
     except Exception as exc:  # a bug: said in one line, since a traceback helps no user
@@ -108,7 +110,14 @@ def _flushed(code: int) -> int:
 def _usage(exc: click.ClickException) -> None:
     context = getattr(exc, "ctx", None)
     path = context.command_path if context else "archiver"
-    _complain(f"archiver: {exc.format_message()}", f"  {path} --help says what there is")
+    hint = f"{path} --help says what there is"
+    if isinstance(exc, click.NoSuchOption) and context and _takes_query(context.command):
+        hint = f"a query that begins with a minus goes after a double dash: {path} -- -is:read; {hint}"
+    _complain(f"archiver: {exc.format_message()}", f"  {hint}")
+
+
+def _takes_query(command: click.Command) -> bool:
+    return any(isinstance(each, click.Argument) and each.name == "query" for each in command.params)
 
 
 def _explain(exc: ArchiverError) -> None:

@@ -134,6 +134,10 @@ def command(
             raise UsageError("--threads excludes --format and --snippets", hint="choose one")
         found = archive.search_threads(" ".join(query), order=sort, offset=offset, limit=limit)
         return show_threads(found, offset, as_json)
+    if as_json and shape not in ("table", "jsonl"):
+        raise UsageError(
+            "--json excludes --format", hint="choose one; --format jsonl prints an object a line"
+        )
     results = archive.search(" ".join(query), order=sort, offset=offset, limit=limit)
     say_behind(results.behind)
     if as_json or shape == "jsonl":

@@ -348,13 +348,19 @@ def _may_be_secret(path: Path_, position: int) -> bool:
     return below and path[position] not in SecretSource.__struct_fields__
 
 
+# Nothing in quotes but signs of YAML itself.
+_SIGNS = re.compile(r"""[^'"]*(?:'[^\w'"]{1,3}'[^'"]*)*""")
+
+
 def _where_and_why(exc: yaml.YAMLError, text: str) -> tuple[int, str]:
-    """The line of an error of YAML, and its reason without the pieces it quotes."""
+    """The line of an error of YAML, and its reason without the pieces it quotes, signs apart."""
     if isinstance(exc, yaml.reader.ReaderError):
         return text.encode()[: exc.position].count(b"\n") + 1, "a control character"
     mark = getattr(exc, "problem_mark", None)
     why = getattr(exc, "problem", None) or "cannot be read"
-    return mark.line + 1 if mark else 1, re.sub(r" ?(['\"]).*\1", "", why)
+    if not _SIGNS.fullmatch(why):
+        why = re.sub(r" ?(['\"]).*\1", "", why)
+    return mark.line + 1 if mark else 1, why
 
 
 def _describe(value: object) -> str:

@@ -47,6 +47,7 @@ def test_any_beginning_will_do(ledger: Ledger, text: str) -> None:
         ("1235", "no message"),
         ("", "is no id"),
         ("123", "is no id"),
+        ("c46", "is no id"),
         ("xyz12345", "is no id"),
         ("١٢٣٤", "is no id"),
         ("12 34", "is no id"),

@@ -177,6 +177,11 @@ class TestPipes:
             result = library.run("search", "account:work", "--format", "keys", stdout=full)
         complains(result, 1, "cannot write the output: No space left on device")
 
+    def test_a_full_disk_for_little_output(self, library: Home) -> None:
+        with open("/dev/full", "wb") as full:
+            result = library.run("status", stdout=full)
+        complains(result, 1, "cannot write the output: No space left on device")
+
     def test_streams_that_are_closed(self, own_library: Home) -> None:
         sync = own_library.run("sync", preexec_fn=lambda: os.closerange(0, 3))
         assert sync.code == 0

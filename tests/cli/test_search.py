@@ -9,7 +9,7 @@ import pytest
 
 from archiver.cli.text import columns
 from tests.cli import mails
-from tests.cli.home import Home, complains
+from tests.cli.home import Home, complains, fails
 
 NEWEST = ["项目会议纪要", "[bold]Not markup[/nope] :smile:", "Seven attachments"]
 
@@ -190,3 +190,13 @@ class TestEmpty:
         result = home.good("search", "anything")
         assert result.out == ""
         assert result.err == "0 messages; the archive is empty, archiver sync fills it\n"
+
+
+def test_a_query_that_begins_with_a_minus(library: Home) -> None:
+    result = library.call("search", "-is:read")
+    complains(result, 2, "No such option", "after a double dash: archiver search -- -is:read")
+    assert "double dash" not in library.call("status", "-x").err
+
+
+def test_json_and_a_format_exclude_each_other(library: Home) -> None:
+    fails(library, ["search", "x", "--json", "--format", "keys"], 2, "--json excludes --format", "choose one")

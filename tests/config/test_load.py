@@ -581,3 +581,20 @@ class TestWarnings:
     def test_a_private_file_may_hold_them(self, tmp_path: Path) -> None:
         path = tmp_path / "config.yaml"
         assert warnings(self.config(path, 0o600), path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("archive: [1, 2\nx: 3\n", "2: did not find expected ',' or ']'"),
+        ("archive: *secret\n", "1: found undefined alias"),
+    ],
+)
+def test_where_yaml_ends_and_what_it_lacks(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    (told,) = caught.value.problems
+    assert told == f"{path}:{problem}"
+    assert "secret" not in told
