@@ -303,6 +303,7 @@ class TestSync:
 
     def attacked(self, home: Home, server: ScriptedServer) -> Result:
         """What a sync says; the memory it took at its height is bounded."""
+        home.make_archive()
         home.account("work", server.port, read_timeout="20s")
         command = [sys.executable, "-c", MEASURED, "--config", str(home.config), "sync", "--no-index"]
         done = subprocess.run(command, env=home.environment(), capture_output=True, check=False)
