@@ -36,7 +36,6 @@ MODULES = {
         "query",
         "saved",
         "stemming",
-        "threads",
         "tree",
         "values",
         "whoosh",
@@ -44,7 +43,7 @@ MODULES = {
     "store": {"database", "layout", "ledger", "locks", "maildir", "records"},
 }
 ENGINE = {
-    "conversations", "engine", "evaluate", "lists", "numbers", "pages", "parts", "postings",
+    "engine", "evaluate", "lists", "numbers", "pages", "parts", "postings",
     "record", "segment", "totals",
 }  # fmt: skip
 # Modules of Python that cost milliseconds and that nothing here needs.
