@@ -36,7 +36,7 @@ def talk(number: int, draw: random.Random) -> Document:
     return Document(
         key=key(number),
         date=1_700_000_000 + (number // 2) * DAY,
-        size=1,
+        size=draw.randrange(5),
         subject=f"{kind} {number}",
         from_=(f"{draw.choice(['Ann', 'Ben', 'Cleo'])} <{draw.choice('abc')}@example.org>",),
         body=draw.choice(["alpha", "beta", "alpha beta", ""]),
@@ -181,14 +181,15 @@ class ConversationContract:
             assert told == expected[offset : offset + limit]
             assert found.more == (offset + limit < len(expected))
 
-    def test_by_relevance_the_best_message_speaks_for_its_conversation(self, talking: Index) -> None:
+    @pytest.mark.parametrize("order", ["relevance", "size", "sender", "oldest"])
+    def test_in_every_order_the_first_message_speaks(self, talking: Index, order: Order) -> None:
         tree = parse("beta", now=NOW)
-        best = [hit.key for hit in talking.search(tree, places, "relevance", 0, 1000).hits]
+        best = [hit.key for hit in talking.search(tree, places, order, 0, 1000).hits]
         firsts = [
             next(each for each in best if each in group) for group in together(talks()) if group & {*best}
         ]
         for limit in (10, 1000):
-            found = talking.search_threads(tree, places, "relevance", 0, limit)
+            found = talking.search_threads(tree, places, order, 0, limit)
             assert [each.hit.key for each in found.hits] == sorted(firsts, key=best.index)[:limit]
 
     def test_tidying_up_changes_no_conversation(self, empty: Index) -> None:
