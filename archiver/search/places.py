@@ -1,8 +1,8 @@
 """Facts of places, from the ledger: a tree of predicates as a condition on its table `place`.
 
 One row is one place, so that predicates joined by AND hold for one and the same; a tag, which is the
-message's, holds for all of its places. Uses the columns document, folder, flags, labels and gone, the tables
-`folder` and `document`, and the functions `glob_folder(pattern, text)` and `has_label(pattern, labels)`.
+message's, holds for all of its places. Uses the columns document, folder, flags, labels and gone, the table
+`folder`, and the functions `glob_folder(pattern, text)` and `has_label(pattern, labels)`.
 Values travel as parameters only.
 """
 
@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from archiver.search.tree import And, Node, Or, Place, SamePlace
 
@@ -28,10 +30,8 @@ _IS = {
 }
 
 
-Tagged = Callable[[str], Sequence[bytes]]
-"""The keys of the messages with a tag that fits a glob."""
-
-_KEY_SIZE = 32
+Tagged = Callable[[str], str]
+"""The numbers of the documents with a tag that fits a glob, with commas between."""
 
 
 class LedgerPlaces:
@@ -45,16 +45,19 @@ class LedgerPlaces:
         return self._ledger.id
 
     def documents(self, tree: Node) -> AbstractSet[int]:
+        match tree:
+            case SamePlace(Place("tag", value)):
+                return msgspec.json.decode(f"[{self._tagged(_pattern(value))}]", type=set[int])
         return self._ledger.documents(*compile(tree, self._tagged))
 
-    def _tagged(self, pattern: str) -> Sequence[bytes]:
+    def _tagged(self, pattern: str) -> str:
         from archiver.store.layout import user_path
         from archiver.store.tags import Tags
 
         if not os.path.exists(user_path(self._ledger.root)):
-            return ()
+            return ""
         with Tags(self._ledger.root) as tags:
-            return tags.keys(pattern)
+            return tags.documents(pattern)
 
     def numbers(self, keys: Sequence[bytes]) -> Sequence[int]:
         return self._ledger.numbers(keys)
@@ -74,12 +77,12 @@ def compile(node: Node, tagged: Tagged) -> tuple[str, tuple[object, ...]]:
         case Place("account", value):
             return _in_folders("glob_folder(?, account)"), (value,)
         case Place("folder", value):
-            pattern = value.rstrip("/")
+            pattern = _pattern(value)
             return _in_folders("glob_folder(?, name) OR glob_folder(?, name)"), (pattern, f"{pattern}/*")
         case Place("label", value):
-            return "has_label(?, labels)", (value.rstrip("/"),)
+            return "has_label(?, labels)", (_pattern(value),)
         case Place("tag", value):
-            return _among(tagged(value.rstrip("/")))
+            return "document IN (SELECT value FROM json_each(?))", (f"[{tagged(_pattern(value))}]",)
     raise TypeError(f"not a predicate on places: {type(node).__name__}")
 
 
@@ -88,15 +91,8 @@ def _in_folders(where: str) -> str:
     return f"folder IN (SELECT id FROM folder WHERE {where})"
 
 
-def _among(keys: Sequence[bytes]) -> tuple[str, tuple[object, ...]]:
-    """The documents of these keys, which go as one value: there is a limit to how many there may be."""
-    if not keys:
-        return "FALSE", ()
-    return (
-        "document IN (WITH RECURSIVE step (at) AS (SELECT 1 UNION ALL"
-        f" SELECT at + {_KEY_SIZE} FROM step WHERE at + {_KEY_SIZE} < ?)"
-        f" SELECT d.id FROM step CROSS JOIN document d ON d.key = substr(?, at, {_KEY_SIZE}))"
-    ), (len(keys) * _KEY_SIZE, b"".join(keys))
+def _pattern(value: str) -> str:
+    return value.rstrip("/")
 
 
 def _joined(word: str, compiled: Sequence[tuple[str, tuple[object, ...]]]) -> tuple[str, tuple[object, ...]]:

@@ -16,11 +16,16 @@ from archiver.errors import StoreError
 
 def connect(path: str, *, cached_statements: int = 128) -> sqlite3.Connection:
     """A connection without transactions of its own. StoreError when even reading takes writing."""
-    how = _read_only(path)
-    name = f"file:{quote(os.path.abspath(path))}?{how}" if how else path
     return sqlite3.connect(
-        name, timeout=60, isolation_level=None, cached_statements=cached_statements, uri=bool(how)
+        location(path), timeout=60, isolation_level=None, cached_statements=cached_statements, uri=True
     )
+
+
+def location(path: str) -> str:
+    """What SQLite is to open, or to attach to such a connection. StoreError as of `connect`."""
+    path = os.path.abspath(path)
+    how = _read_only(path)
+    return f"file:{quote(path)}?{how}" if how else path
 
 
 def is_read_only(path: str) -> bool:

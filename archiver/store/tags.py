@@ -13,6 +13,8 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from archiver.errors import QueryError
+from archiver.store.database import location
+from archiver.store.layout import ledger_path
 from archiver.store.ledger import glob_folder
 from archiver.store.user import User
 
@@ -59,15 +61,27 @@ class Tags(User):
         """Every tag and how many messages have it, by name."""
         return dict(self._rows("SELECT name, count(*) FROM tag GROUP BY name ORDER BY name"))
 
-    def keys(self, pattern: str) -> list[bytes]:
-        """The messages with a tag that fits a glob, or is below one that does, ascending, each once."""
+    def documents(self, pattern: str) -> str:
+        """The messages with a tag that fits a glob, or is below one that does: the ledger's numbers of them.
+
+        As text, with commas between; those that the ledger does not know are left out. The ledger is asked
+        in the same statement: there may be as many of them as there is mail.
+        """
         names = [name for (name,) in self._rows("SELECT DISTINCT name FROM tag")]
         wanted = [name for name in names if any(glob_folder(p, name) for p in (pattern, f"{pattern}/*"))]
-        if len(wanted) == 1:
-            return [key for (key,) in self._rows("SELECT key FROM tag WHERE name = ? ORDER BY key", *wanted)]
+        if not wanted:
+            return ""
         marks = ",".join("?" * len(wanted))
-        rows = self._rows(f"SELECT DISTINCT key FROM tag WHERE name IN ({marks}) ORDER BY key", *wanted)
-        return [key for (key,) in rows]
+        self._rows("ATTACH ? AS ledger", location(ledger_path(self.root)))
+        try:
+            ((found,),) = self._rows(
+                "SELECT group_concat(d.id) FROM tag t CROSS JOIN ledger.document d ON d.key = t.key"
+                f" WHERE t.name IN ({marks})",
+                *wanted,
+            )
+        finally:
+            self._rows("DETACH ledger")
+        return found or ""
 
     def of(self, keys: Sequence[bytes]) -> dict[bytes, tuple[str, ...]]:
         """The tags of each of these messages that has any, by name."""

@@ -13,6 +13,7 @@ import pytest
 
 from archiver.archive import Archive
 from archiver.config import Config
+from archiver.store.tags import Change
 from tests.store.tree import Tree, message
 
 # The directory mounted over itself, and so unlike its parent read-only, in a namespace of its own.
@@ -34,6 +35,15 @@ except ArchiverError as exc:
     print(f"{type(exc).__name__}: {exc.message}; {exc.hint}")
 """
 
+_TAGS = """
+import sys
+from archiver.archive import Archive
+from archiver.config import Config
+archive = Archive(Config(archive=sys.argv[1]), say=print)
+(row,) = archive.search("tag:seen").rows
+print(row.tags, archive.count("tag:seen folder:inbox").count, archive.tag_counts())
+"""
+
 
 def mounts() -> bool:
     return shutil.which("unshare") is not None and subprocess.run([*_ALONE, "/tmp", "true"]).returncode == 0
@@ -53,10 +63,10 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
         yield made
 
 
-def seen(root: str) -> list[str]:
+def seen(root: str, look: str = _LOOK) -> list[str]:
     """What looking at it prints; nothing in it changes."""
     before = contents(root)
-    command = [*_ALONE, root, sys.executable, "-c", _LOOK, root]
+    command = [*_ALONE, root, sys.executable, "-c", look, root]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert contents(root) == before
     return run.stdout.splitlines()
@@ -83,6 +93,12 @@ def test_of_files_that_were_open(tree: Tree) -> None:
     copied = f"{tree.root}-copy"
     shutil.copytree(tree.root, copied)
     assert_whole(seen(copied))
+
+
+def test_tags(tree: Tree) -> None:
+    Archive(Config(archive=tree.root)).tag("word4", Change(("seen",)))
+    tree.ledger.close()
+    assert seen(tree.root, _TAGS) == ["('seen',) 1 {'seen': 1}"]
 
 
 def test_changes_that_cannot_be_read_are_not_left_out(tree: Tree) -> None:

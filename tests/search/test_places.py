@@ -24,12 +24,8 @@ ROWS = [
 ]
 
 
-def key(number: int) -> bytes:
-    return bytes([number]) * 32
-
-
-def tagged(pattern: str) -> list[bytes]:
-    return [key(number) for number in TAGGED.get(pattern, ())]
+def tagged(pattern: str) -> str:
+    return ",".join(map(str, TAGGED.get(pattern, ())))
 
 
 @pytest.fixture
@@ -39,9 +35,7 @@ def rows() -> Iterator[sqlite3.Connection]:
     connection.create_function("has_label", 2, has_label, deterministic=True)
     connection.execute("CREATE TABLE folder (id INTEGER PRIMARY KEY, account, name)")
     connection.execute("CREATE TABLE place (id INTEGER PRIMARY KEY, document, folder, flags, gone, labels)")
-    connection.execute("CREATE TABLE document (id INTEGER PRIMARY KEY, key)")
     for number, (account, folder, *facts) in enumerate(ROWS):
-        connection.execute("INSERT INTO document VALUES (?, ?)", (number, key(number)))
         connection.execute("INSERT INTO folder VALUES (?, ?, ?)", (10 + number, account, folder))
         connection.execute(
             "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?)", (1 + number, number, 10 + number, *facts)
