@@ -15,7 +15,8 @@ import msgspec
 from archiver.archive import BULK
 from archiver.archive.ids import short_id
 from archiver.archive.reports import Behind, Counted, Results, Row
-from archiver.errors import ArchiverError
+from archiver.errors import ArchiverError, QueryError
+from archiver.search.limits import Exceeded
 from archiver.search.places import LedgerPlaces
 from archiver.search.query import parse
 from archiver.search.tree import DateRange
@@ -44,7 +45,8 @@ class Asked(msgspec.Struct, frozen=True):
 def asking(archive: Archive, text: str) -> Iterator[Asked]:
     """A query, its words as those of the index were analysed; QueryError when it is wrong."""
     now, wanted = datetime.now(), archive.config.index.stemming
-    parse_ = partial(parse, now=now, saved=archive.config.searches, message=archive.resolve)
+    where: dict[Node, int] = {}
+    parse_ = partial(parse, now=now, saved=archive.config.searches, message=archive.resolve, spots=where)
     tree = parse_(text, stemming=wanted)
     with archive.ledger() as ledger, archive.index() as index:
         state = index.state()
@@ -53,7 +55,11 @@ def asking(archive: Archive, text: str) -> Iterator[Asked]:
                 f"the index was built with stemming: {state.stemming}; archiver sync makes it {wanted}"
             )
             tree = parse_(text, stemming=state.stemming)
-        yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index))
+        try:
+            yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index))
+        except Exceeded as error:
+            at = where.get(error.leaf, 0) if error.leaf else 0
+            raise QueryError(error.message, text, at, hint=error.hint) from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import msgspec
 from archiver.search.kinds import KINDS
 
 Kind = Literal["content", "document", "place"]
-Takes = Literal["saved", "words", "term", "message", "date", "size", "name", "choice"]
+Takes = Literal["saved", "words", "term", "message", "date", "age", "size", "name", "choice"]
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -29,11 +29,18 @@ class Field(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     anywhere: bool = False
+    regex: bool = False
 
 
 FIELDS: tuple[Field, ...] = (
     Field(
-        "from", "content", "words", "who sent it: name or address", "from:alice@example.org", anywhere=True
+        "from",
+        "content",
+        "words",
+        "who sent it: name or address",
+        "from:alice@example.org",
+        anywhere=True,
+        regex=True,
     ),
     Field(
         "to",
@@ -42,17 +49,47 @@ FIELDS: tuple[Field, ...] = (
         "a recipient in To or, of what was sent, in Bcc",
         'to:"Bob Example"',
         anywhere=True,
+        regex=True,
     ),
-    Field("cc", "content", "words", "a recipient in Cc", "cc:office@example.org", anywhere=True),
-    Field("bcc", "content", "words", "a recipient in Bcc", "bcc:carol"),
-    Field("subject", "content", "words", "the subject", "subject:(invoice OR receipt)", anywhere=True),
+    Field("cc", "content", "words", "a recipient in Cc", "cc:office@example.org", anywhere=True, regex=True),
+    Field("bcc", "content", "words", "a recipient in Bcc", "bcc:carol", regex=True),
+    Field(
+        "subject",
+        "content",
+        "words",
+        "the subject",
+        "subject:(invoice OR receipt)",
+        anywhere=True,
+        regex=True,
+    ),
     Field("body", "content", "words", "the text of the message", 'body:"see you on monday"', anywhere=True),
     Field("attachment", "content", "words", "the text of an attachment", "attachment:budget", anywhere=True),
-    Field("filename", "content", "words", "the name of an attachment", "filename:report.pdf", anywhere=True),
     Field(
-        "mimetype", "document", "term", "the type of an attachment, or its main type", "mimetype:image/png"
+        "filename",
+        "content",
+        "words",
+        "the name of an attachment",
+        "filename:report.pdf",
+        ("file",),
+        anywhere=True,
+        regex=True,
     ),
-    Field("list", "content", "words", "the mailing list it came by: name or id", "list:announce.example.org"),
+    Field(
+        "mimetype",
+        "document",
+        "term",
+        "the type of an attachment, or its main type",
+        "mimetype:image/png",
+        ("mime",),
+    ),
+    Field(
+        "list",
+        "content",
+        "words",
+        "the mailing list it came by: name or id",
+        "list:announce.example.org",
+        regex=True,
+    ),
     Field(
         "id",
         "document",
@@ -77,13 +114,28 @@ FIELDS: tuple[Field, ...] = (
         "the conversation of this message, whole",
         "thread:1a2b3c4d",
     ),
-    Field("before", "document", "date", "dated earlier than the first moment of", "before:2024-03"),
-    Field("after", "document", "date", "dated at the first moment of, or later", "after:2024-03-05"),
+    Field(
+        "before", "document", "date", "dated earlier than the first moment of", "before:2024-03", ("older",)
+    ),
+    Field(
+        "after", "document", "date", "dated at the first moment of, or later", "after:2024-03-05", ("newer",)
+    ),
     Field("date", "document", "date", "dated within; ranges include both ends", "date:2024..2025-03"),
+    Field("older_than", "document", "age", "dated before the day so long ago", "older_than:3m"),
+    Field("newer_than", "document", "age", "dated on the day so long ago, or later", "newer_than:2w"),
+    Field("received", "place", "date", "it came to the server within", "received:yesterday"),
     Field("larger", "document", "size", "more bytes than, as sent by the server", "larger:5M"),
     Field("smaller", "document", "size", "fewer bytes than, as sent by the server", "smaller:200k"),
+    Field("size", "document", "size", "bytes within; one size alone: that or more", "size:1M..5M"),
     Field("account", "place", "name", "the account it is in", "account:work"),
-    Field("folder", "place", "name", "the folder it is in, or one above it", "folder:Lists", ("in",)),
+    Field(
+        "folder",
+        "place",
+        "name",
+        "the folder it is in, or one above it",
+        "folder:Lists",
+        ("in", "maildir", "path"),
+    ),
     Field("label", "place", "name", "a label it has there (Gmail), or one above it", "label:invoices"),
     Field("tag", "place", "name", "a tag you gave it, or one above it", "tag:project/*"),
     Field(
@@ -92,7 +144,7 @@ FIELDS: tuple[Field, ...] = (
         "choice",
         "unread, read, flagged, answered, draft; gone: no longer on the server",
         "is:unread",
-        (),
+        ("flag",),
         ("unread", "read", "flagged", "answered", "draft", "gone"),
     ),
     Field("saved", "document", "saved", "a search saved in the configuration", "saved:invoices"),
@@ -102,7 +154,7 @@ FIELDS: tuple[Field, ...] = (
         "choice",
         "encrypted or signed, by OpenPGP or S/MIME; nothing is verified",
         "is:encrypted",
-        (),
+        ("flag",),
         ("encrypted", "signed"),
     ),
 )
@@ -133,11 +185,27 @@ CHOICES: dict[tuple[str, str], Field] = {
 }
 """The row of each word that a field of choices takes."""
 
+SYNONYMS: dict[tuple[str, str], tuple[str, str]] = {
+    ("is", "seen"): ("is", "read"),
+    ("is", "unseen"): ("is", "unread"),
+    ("is", "starred"): ("is", "flagged"),
+    ("is", "replied"): ("is", "answered"),
+    ("is", "attach"): ("has", "attachment"),
+    ("is", "calendar"): ("has", "calendar"),
+    ("has", "invite"): ("has", "calendar"),
+    ("has", "photo"): ("has", "image"),
+}
+"""What other programs call words of a field of choices."""
+
+REGEX: tuple[str, ...] = tuple(field.name for field in FIELDS if field.regex)
+"""The fields in which a regular expression may be looked for."""
+
 _TAKES = {
     "words": 'a word, start*, a "phrase" or a (group)',
     "term": "exactly this, in any case",
     "message": "an id as search shows it, or a Message-ID",
     "date": "2024, 2024-03, 2024-03-05, today, yesterday, 7d, 3w, 2m, 1y",
+    "age": "days, weeks, months or years: 7d, 3w, 2m, 1y",
     "size": "bytes, or 200k, 5M, 1G (1k = 1024)",
     "name": "a name; * and ? stand for any characters, any case",
     "choice": "one of its words",
@@ -147,10 +215,14 @@ _TAKES = {
 SYNTAX = """\
 word                in addresses, subject, text, attachments, in any case, with or without accents
 "two words"         next to each other
-wor*                words that begin so
+wor*, *ord, *or*    words that begin so, end so, have it inside; w*d: both
+word~, word~2       words one letter, or two, away from it
+a NEAR/5 b          at most five words apart; a ADJ/5 b: in this order
+subject:/re.+x/     a regular expression in from, to, cc, bcc, subject, filename or list
 a b, a AND b        both; binds tighter than OR
 a OR b              either
 -a, NOT a           every message but those
+*                   every message
 ( )                 grouping; also for the values of a field: from:(alice OR bob)
 """
 
@@ -166,9 +238,9 @@ def help_text() -> str:
 def values_text() -> list[str]:
     """What fields take, a sentence a line."""
     choices = {f.name: [word for name, word in CHOICES if name == f.name] for f in FIELDS if f.values}
-    kinds = [f"A field of {what}s takes {_TAKES[what]}." for what in ("date", "size", "name")]
+    kinds = [f"A field of {what}s takes {_TAKES[what]}." for what in ("date", "age", "size", "name")]
     words = [f"{name}: takes {', '.join(found)}." for name, found in choices.items()]
-    return [*kinds, "A range of dates is written FROM..TO; either end may be left out.", *words]
+    return [*kinds, "A range of dates or sizes is written FROM..TO; either end may be left out.", *words]
 
 
 def markdown() -> str:

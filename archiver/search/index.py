@@ -44,6 +44,9 @@ SENDERS_LIMIT = 100
 DISPLAY_LIMIT = 300
 """Characters of subject and sender that a hit carries."""
 
+SHOWN_LIMIT = 2_000
+"""Characters of each field that are kept to be shown; what follows them no regular expression sees."""
+
 
 Received: TypeAlias = tuple[int, int]
 """Where a document stands among all: INTERNALDATE of its oldest place, its number in the ledger."""
@@ -448,13 +451,22 @@ def _people(document: Document) -> Iterator[str]:
 
 
 def shown(document: Document) -> dict[str, str]:
-    """What is kept of a document to show it by."""
+    """What is kept of a document to show it by, and for regular expressions to look at."""
     kept = {
-        "subject": document.subject[:DISPLAY_LIMIT],
-        "from": ", ".join(document.from_)[:DISPLAY_LIMIT],
+        "subject": document.subject[:SHOWN_LIMIT],
+        "from": ", ".join(document.from_)[:SHOWN_LIMIT],
     }
-    found = " ".join(facts(document))
-    return {**kept, "has": found} if found else kept
+    others = {
+        "to": document.to,
+        "cc": document.cc,
+        "bcc": document.bcc,
+        "filename": document.filenames,
+        "list": document.lists,
+        "has": (" ".join(facts(document)),),
+    }
+    return kept | {
+        field: text for field, values in others.items() if (text := ", ".join(values)[:SHOWN_LIMIT])
+    }
 
 
 def facts(document: Document) -> tuple[str, ...]:

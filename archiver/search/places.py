@@ -1,8 +1,8 @@
 """Facts of places, from the ledger: a tree of predicates as a condition on its table `place`.
 
 One row is one place, so that predicates joined by AND hold for one and the same; a tag, which is the
-message's, holds for all of its places. Uses the columns document, folder, flags, labels and gone, the table
-`folder`, and the functions `glob_folder(pattern, text)` and `has_label(pattern, labels)`.
+message's, holds for all of its places. Uses the columns document, folder, flags, labels, received and gone,
+the table `folder`, and the functions `glob_folder(pattern, text)` and `has_label(pattern, labels)`.
 Values travel as parameters only.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from archiver.search.tree import And, Node, Or, Place, SamePlace
+from archiver.search.tree import And, Node, Or, Place, Received, SamePlace
 
 if TYPE_CHECKING:
     from archiver.store.ledger import Ledger
@@ -72,6 +72,8 @@ def compile(node: Node, tagged: Tagged) -> tuple[str, tuple[object, ...]]:
             return _joined(" AND ", [compile(part, tagged) for part in parts])
         case Or(parts):
             return _joined(" OR ", [compile(part, tagged) for part in parts])
+        case Received(start, end):
+            return _between("received", start, end)
         case Place("is", value):
             return _IS[value], ()
         case Place("account", value):
@@ -84,6 +86,12 @@ def compile(node: Node, tagged: Tagged) -> tuple[str, tuple[object, ...]]:
         case Place("tag", value):
             return "document IN (SELECT value FROM json_each(?))", (f"[{tagged(_pattern(value))}]",)
     raise TypeError(f"not a predicate on places: {type(node).__name__}")
+
+
+def _between(column: str, start: int | None, end: int | None) -> tuple[str, tuple[object, ...]]:
+    bounds = [(f"{column} >= ?", start), (f"{column} < ?", end)]
+    asked = [(text, bound) for text, bound in bounds if bound is not None]
+    return " AND ".join(text for text, _ in asked) or "TRUE", tuple(bound for _, bound in asked)
 
 
 def _in_folders(where: str) -> str:

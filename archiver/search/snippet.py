@@ -7,7 +7,7 @@ TEXT_LIMIT characters; no match there gives the beginning of the text without ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from unicodedata import east_asian_width
 
@@ -23,8 +23,9 @@ from archiver.search.analysis import (
     stems,
     word_pattern,
 )
+from archiver.search.patterns import fitting, within
 from archiver.search.stemming import CODES
-from archiver.search.tree import Node, Prefix, Word, content
+from archiver.search.tree import Content, Fuzzy, Glob, Near, Node, Phrase, Prefix, Word, content
 
 TEXT_LIMIT = 100_000
 FIRST_LOOK = 8_000
@@ -33,10 +34,14 @@ _ascii = re.compile(f"[a-z0-9]{{1,{TERM_LIMIT}}}")
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Terms in a row to look for; with `prefix`, the last one is only the start of a term."""
+    """Terms in a row to look for; with `prefix`, the last one is only the start of a term.
+
+    With `fits`, a term that passes that test is looked for, whatever `terms` has.
+    """
 
     terms: tuple[str, ...]
     prefix: bool = False
+    fits: Callable[[str], object] | None = None
 
 
 class Snippet(msgspec.Struct, frozen=True):
@@ -58,15 +63,25 @@ def wanted(tree: Node, field: str) -> tuple[Wanted, ...]:
     """What a query looks for in one field, negations left out."""
     found: dict[Wanted, None] = {}
     for leaf in content(tree):
-        if leaf.field not in ("", field):
-            continue
-        if isinstance(leaf, Word):
-            found[Wanted((leaf.term,))] = None
-        elif isinstance(leaf, Prefix):
-            found[Wanted((*leaf.terms, leaf.prefix), prefix=True)] = None
-        else:
-            found[Wanted(leaf.terms)] = None
+        if leaf.field in ("", field):
+            found.update(dict.fromkeys(_wanted(leaf)))
     return tuple(found)
+
+
+def _wanted(leaf: Content) -> Iterator[Wanted]:
+    match leaf:
+        case Word(_, term):
+            yield Wanted((term,))
+        case Phrase(_, terms):
+            yield Wanted(terms)
+        case Prefix(_, terms, prefix):
+            yield Wanted((*terms, prefix), prefix=True)
+        case Near(_, rows):
+            yield from map(Wanted, rows)
+        case Glob(_, pattern):
+            yield Wanted((pattern,), fits=fitting(pattern))
+        case Fuzzy(_, term, edits):
+            yield Wanted((term,), fits=lambda other: within(term, other, edits))
 
 
 def snippet(text: str, terms: Sequence[Wanted], width: int) -> Snippet:
@@ -150,7 +165,7 @@ def _matches(listed: Sequence[Span], terms: Sequence[Wanted]) -> Iterator[tuple[
     first: dict[str, list[tuple[int, Wanted]]] = {}
     starts: list[tuple[int, Wanted]] = []
     for index, each in enumerate(terms):
-        if each.prefix and len(each.terms) == 1:
+        if each.fits or (each.prefix and len(each.terms) == 1):
             starts.append((index, each))
         else:
             first.setdefault(each.terms[0], []).append((index, each))
@@ -175,6 +190,8 @@ def _stem_matches(line: str, terms: Sequence[Wanted]) -> Iterator[tuple[int, int
 
 
 def _matches_at(listed: Sequence[Span], at: int, each: Wanted) -> bool:
+    if each.fits:
+        return bool(each.fits(listed[at].term))
     row = [span.term for span in listed[at : at + len(each.terms)]]
     if len(row) < len(each.terms):
         return False

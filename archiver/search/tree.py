@@ -1,9 +1,9 @@
 """The tree a query becomes: small, frozen, and all an engine has to understand.
 
-Content leaves (Word, Phrase, Prefix) carry a field of `fields.CONTENT`, or "" for any of
+Content leaves (Word, Phrase, Prefix, Glob, Fuzzy, Near) carry a field of `fields.CONTENT`, or "" for any of
 `fields.ANYWHERE`.
 Place predicates (Place) appear only inside SamePlace, which holds for a document when one of its
-places satisfies the whole tree in it; that tree has And, Or and Place only. Negation is the
+places satisfies the whole tree in it; that tree has And, Or, Place and Received only. Negation is the
 complement on documents and never inside SamePlace.
 """
 
@@ -35,6 +35,48 @@ class Prefix(msgspec.Struct, frozen=True):
     field: str
     terms: tuple[str, ...]
     prefix: str
+
+
+class Glob(msgspec.Struct, frozen=True):
+    """A document whose field has a term of this form; each `*` in it stands for any characters, or none."""
+
+    field: str
+    pattern: str
+
+
+class Fuzzy(msgspec.Struct, frozen=True):
+    """A document whose field has a term at most so many edits from this one.
+
+    An edit is a letter more, less or another one, or two neighbours swapped; no letter is edited twice.
+    """
+
+    field: str
+    term: str
+    edits: int
+
+
+class Near(msgspec.Struct, frozen=True):
+    """A document that has rows of terms near each other in one field; two rows at least.
+
+    Each row ends or begins at most `distance` terms from where its neighbour among `rows` begins or ends, and
+    they do not overlap. `ordered`: they stand in the order of `rows`.
+    """
+
+    field: str
+    rows: tuple[tuple[str, ...], ...]
+    distance: int
+    ordered: bool = False
+
+
+class Regex(msgspec.Struct, frozen=True):
+    """A document in which a regular expression matches what is shown of a field, in any case."""
+
+    field: str
+    pattern: str
+
+
+class All(msgspec.Struct, frozen=True):
+    """Every document."""
 
 
 class DateRange(msgspec.Struct, frozen=True):
@@ -75,6 +117,13 @@ class Place(msgspec.Struct, frozen=True):
     value: str
 
 
+class Received(msgspec.Struct, frozen=True):
+    """A fact of one place: start <= INTERNALDATE < end in Unix seconds; None is open."""
+
+    start: int | None
+    end: int | None
+
+
 class SamePlace(msgspec.Struct, frozen=True):
     """A document with one place for which `tree` holds."""
 
@@ -99,9 +148,9 @@ class Or(msgspec.Struct, frozen=True):
     parts: tuple[Node, ...]
 
 
-Leaf: TypeAlias = Word | Phrase | Prefix | DateRange | SizeRange | Exact | Thread
-Node: TypeAlias = Leaf | Place | SamePlace | Not | And | Or
-Content: TypeAlias = Word | Phrase | Prefix
+Content: TypeAlias = Word | Phrase | Prefix | Glob | Fuzzy | Near
+Leaf: TypeAlias = Content | Regex | All | DateRange | SizeRange | Exact | Thread
+Node: TypeAlias = Leaf | Place | Received | SamePlace | Not | And | Or
 
 
 def both(parts: Iterable[Node]) -> Node:
@@ -133,7 +182,7 @@ def negated(part: Node) -> Node:
 
 def content(node: Node) -> Iterator[Content]:
     """The content leaves that are asked for, not those under a negation, in the order of the query."""
-    if isinstance(node, Word | Phrase | Prefix):
+    if isinstance(node, Content):
         yield node
     elif isinstance(node, And | Or):
         for part in node.parts:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from archiver.errors import QueryError
-from archiver.search.fields import CONTENT
 from archiver.search.ids import Ids, id_term
 from archiver.search.index import (
     Bulk,
@@ -29,28 +28,17 @@ from archiver.search.index import (
     open_draft,
 )
 from archiver.search.people import Role, split
+from archiver.search.printer import query_text
 from archiver.search.query import parse
 from archiver.search.tree import Exact, Node
-from tests.search import plain
+from tests.search import plain, trees
+from tests.search.words import FLAGS, FOLDERS, WORDS, message_id
 
 NOW = datetime(2026, 3, 31, tzinfo=UTC)
-
-WORDS = tuple(
-    "alpha beta gamma delta alphabet quarterly report_v2 naïve NAIVE Ёлка straße 東京都 東京 京都 かな "  # noqa: SIM905
-    "안녕하세요 สวัสดี שלום x1 2024 re-sent user.name@mail.example.org".split()
-)
-"""Few words, so that documents share them and phrases repeat."""
-
-FOLDERS = ("A", "B", "Lists")
-FLAGS = ("unread", "read", "flagged")
 
 
 def key(number: int) -> bytes:
     return number.to_bytes(4, "big", signed=True) * 8
-
-
-def message_id(number: int) -> str:
-    return f"{number}.Sent@mail.example.org"
 
 
 class Facts:
@@ -133,42 +121,7 @@ places = Facts(with_place)
 
 def queries() -> st.SearchStrategy[str]:
     """Queries of every kind, most of them with results."""
-    word = st.sampled_from([*WORDS, "京", "absent", "a", "東京 user"]).map(
-        lambda word: word.replace(" ", "-")
-    )
-    prefix = st.sampled_from(["al*", "q*", "re*", "user.n*", "東*", "x*", "z*", "report_v*", "naï*"])
-    phrase = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(lambda row: f'"{" ".join(row)}"')
-    phrase_prefix = st.tuples(st.sampled_from(WORDS), st.sampled_from(["al", "b", "x", "東"])).map(
-        lambda row: f'"{row[0]} {row[1]}*"'
-    )
-    content = word | prefix | phrase | phrase_prefix
-    field = st.sampled_from([f"{name}:" for name in CONTENT])
-    day = st.sampled_from(["2023", "2023-11", "2023-11-14", "2023-10", "2023-12-05"])
-    date = st.tuples(st.sampled_from(["before:", "after:", "date:"]), day).map("".join)
-    span = st.tuples(day, day).map(sorted).map(lambda ends: f"date:{ends[0]}..{ends[1]}")
-    size = st.tuples(
-        st.sampled_from(["larger:", "smaller:"]), st.sampled_from(["0", "1", "1k", "5M", "9G"])
-    ).map("".join)
-    place = st.sampled_from(FOLDERS).map("folder:{}".format) | st.sampled_from(FLAGS).map("is:{}".format)
-    leaf = (
-        content
-        | st.tuples(field, content).map("".join)
-        | date
-        | span
-        | size
-        | place
-        | st.sampled_from(["has:attachment", "has:pdf", "has:calendar", "is:encrypted", "is:signed"])
-    )
-    exact = st.sampled_from(
-        ["mimetype:image", "mimetype:image/png", "mimetype:image/gif", "id:x@example.org"]
-    )
-    exact |= st.integers(0, 300).map(lambda number: f"id:<{message_id(number)}>".lower())
-    return st.recursive(leaf | exact, _combined, max_leaves=8)
-
-
-def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    joined = st.tuples(inner, st.sampled_from([" ", " AND ", " OR "]), inner).map("".join)
-    return joined | joined.map("({})".format) | inner.map("-({})".format)
+    return trees.trees().map(query_text) | trees.texts()
 
 
 class IndexContract:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cache
+from itertools import pairwise, product
 from typing import cast
 
 import msgspec
@@ -12,17 +15,24 @@ import msgspec
 from archiver.search.analysis import terms
 from archiver.search.ids import id_term
 from archiver.search.index import Document
+from archiver.search.regex import compiled
 from archiver.search.threads import Link, groups
 from archiver.search.tree import (
+    All,
     And,
     DateRange,
     Exact,
+    Fuzzy,
+    Glob,
+    Near,
     Node,
     Not,
     Or,
     Phrase,
     Place,
     Prefix,
+    Received,
+    Regex,
     SamePlace,
     SizeRange,
     Thread,
@@ -108,6 +118,20 @@ def holds(node: Node, document: Document, places: Places) -> bool:
             return term in _exact(document, field)
         case SamePlace():
             return document.key in places(node)
+        case All():
+            return True
+        case Glob(field, pattern):
+            fits = re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL).fullmatch
+            return any(fits(term) for listed in _listed(document, field) for term in listed)
+        case Fuzzy(field, term, edits):
+            return any(
+                edited(term, other) <= edits for listed in _listed(document, field) for other in listed
+            )
+        case Near(field, rows, distance, ordered):
+            names = (field,) if field else _ANYWHERE
+            return any(_near(_joined(document, name), rows, distance, ordered) for name in names)
+        case Regex(field, pattern):
+            return compiled(pattern).search(_shown(document, field).encode()) is not None
         case Word(field, term):
             return any(term in listed for listed in _listed(document, field))
         case Phrase(field, row):
@@ -152,6 +176,56 @@ def _listed(document: Document, field: str) -> list[list[str]]:
     return [terms(value) for name in ((field,) if field else _ANYWHERE) for value in values[name]]
 
 
+def _joined(document: Document, field: str) -> list[str]:
+    """The terms of all values of a field by their positions, between the values a gap."""
+    return [term for listed in _listed(document, field) for term in (*listed, "")]
+
+
+def _near(listed: list[str], rows: Sequence[Sequence[str]], distance: int, ordered: bool) -> bool:
+    spots = [
+        [(at, at + len(row)) for at in range(len(listed)) if tuple(listed[at : at + len(row)]) == tuple(row)]
+        for row in rows
+    ]
+    return any(
+        all(
+            1 <= second[0] - first[1] + 1 <= distance
+            or (not ordered and 1 <= first[0] - second[1] + 1 <= distance)
+            for first, second in pairwise(chosen)
+        )
+        for chosen in product(*spots)
+    )
+
+
+def edited(word: str, other: str) -> int:
+    """How many edits two words are apart, as the definition has it."""
+
+    @cache
+    def apart(at: int, to: int) -> int:
+        if not at or not to:
+            return at + to
+        best = min(apart(at - 1, to) + 1, apart(at, to - 1) + 1)
+        best = min(best, apart(at - 1, to - 1) + (word[at - 1] != other[to - 1]))
+        if at > 1 and to > 1 and word[at - 1] == other[to - 2] and word[at - 2] == other[to - 1]:
+            best = min(best, apart(at - 2, to - 2) + 1)
+        return best
+
+    return apart(len(word), len(other))
+
+
+def _shown(document: Document, field: str) -> str:
+    """What a regular expression looks at."""
+    values: dict[str, Sequence[str]] = {
+        "from": document.from_,
+        "to": document.to,
+        "cc": document.cc,
+        "bcc": document.bcc,
+        "subject": (document.subject,),
+        "filename": document.filenames,
+        "list": document.lists,
+    }
+    return ", ".join(values[field]).replace("\n", " ")
+
+
 def _row(listed: list[str], row: Sequence[str], prefix: str | None) -> bool:
     for at in range(len(listed)):
         end = at + len(row)
@@ -161,6 +235,11 @@ def _row(listed: list[str], row: Sequence[str], prefix: str | None) -> bool:
             if end < len(listed) and listed[end].startswith(prefix):
                 return True
     return False
+
+
+def received(place: tuple[str, str]) -> int:
+    """The INTERNALDATE of a place, made up."""
+    return 1_700_000_000 + 86_400 * len(place[0] + place[1])
 
 
 def same_place(tree: Node, place: tuple[str, str]) -> bool:
@@ -176,4 +255,7 @@ def same_place(tree: Node, place: tuple[str, str]) -> bool:
             return place[0] == value
         case Place("is", value):
             return place[1] == value
+        case Received(start, end):
+            day = received(place)
+            return (start is None or start <= day) and (end is None or day < end)
     raise TypeError(tree)

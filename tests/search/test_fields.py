@@ -33,7 +33,7 @@ def test_every_choice_is_parsed(field: Field) -> None:
 def test_names_are_unique_but_for_rows_of_other_choices() -> None:
     names = [name for field in FIELDS for name in (field.name, *field.aliases)]
     twice = {name for name in names if names.count(name) > 1}
-    assert twice == {"is"} and BY_NAME.keys() == set(names)
+    assert twice == {"is", "flag"} and BY_NAME.keys() == set(names)
     assert len(CHOICES) == sum(len(field.values) for field in FIELDS)
     assert set(ANYWHERE) == set(CONTENT) - {"bcc", "list"}
 

@@ -86,6 +86,11 @@ def test_what_is_searched_and_shown_of_it() -> None:
     assert shown(made) == {
         "subject": "Plan",
         "from": "Ana Example <ana@example.org>",
+        "to": "Ben <ben@example.org>, cleo@example.org, dan@example.org",
+        "cc": "Eva <eva@example.org>",
+        "bcc": "dan@example.org",
+        "filename": "plan.pdf",
+        "list": "Plans <plans.example.org>",
         "has": "attachment signed pdf",
     }
 

@@ -34,11 +34,14 @@ def rows() -> Iterator[sqlite3.Connection]:
     connection.create_function("glob_folder", 2, glob_folder, deterministic=True)
     connection.create_function("has_label", 2, has_label, deterministic=True)
     connection.execute("CREATE TABLE folder (id INTEGER PRIMARY KEY, account, name)")
-    connection.execute("CREATE TABLE place (id INTEGER PRIMARY KEY, document, folder, flags, gone, labels)")
+    connection.execute(
+        "CREATE TABLE place (id INTEGER PRIMARY KEY, document, folder, flags, gone, labels, received)"
+    )
     for number, (account, folder, *facts) in enumerate(ROWS):
         connection.execute("INSERT INTO folder VALUES (?, ?, ?)", (10 + number, account, folder))
         connection.execute(
-            "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?)", (1 + number, number, 10 + number, *facts)
+            "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (1 + number, number, 10 + number, *facts, 1_000 * number),
         )
     yield connection
     connection.close()
@@ -75,6 +78,10 @@ def rows() -> Iterator[sqlite3.Connection]:
         ("label:(work OR büro)", [3, 4, 5]),
         ("account:work is:unread", [0]),
         ("account:work (is:unread OR is:flagged)", [0, 2]),
+        ("received:@2000", [2]),
+        ("received:@1001..@3000", [2, 3]),
+        ("received:..@1000", [0, 1]),
+        ("received:@4000.. is:unread", [5]),
         ("tag:todo", [1, 5]),
         ("tag:todo/", [1, 5]),
         ("tag:none", []),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -12,15 +14,21 @@ from archiver.errors import NotFoundError, QueryError
 from archiver.search.ids import id_term
 from archiver.search.query import DEPTH_LIMIT, LENGTH_LIMIT, PLACES_LIMIT, parse
 from archiver.search.tree import (
+    All,
     And,
     DateRange,
     Exact,
+    Fuzzy,
+    Glob,
+    Near,
     Node,
     Not,
     Or,
     Phrase,
     Place,
     Prefix,
+    Received,
+    Regex,
     SamePlace,
     SizeRange,
     Thread,
@@ -148,6 +156,61 @@ TREES: dict[str, Node] = {
     "std::string": Phrase("", ("std", "string")),
     "C:\\x": Phrase("", ("c", "x")),
     "2001:db8::1": Phrase("", ("2001", "db8", "1")),
+    "*": All(),
+    "a *": And((A, All())),
+    "-*": Not(All()),
+    "a**": Prefix("", (), "a"),
+    "*voice": Glob("", "*voice"),
+    "*Voíce*": Glob("", "*voice*"),
+    "in*ce": Glob("", "in*ce"),
+    "*in**vo*e": Glob("", "*in*vo*e"),
+    "subject:*voice": Glob("subject", "*voice"),
+    "from:(*ab OR c*de)": Or((Glob("from", "*ab"), Glob("from", "c*de"))),
+    "invoice~": Fuzzy("", "invoice", 1),
+    "Invoíce~1": Fuzzy("", "invoice", 1),
+    "from:invoice~2": Fuzzy("from", "invoice", 2),
+    "~user": word("user"),
+    "a~b": Phrase("", ("a", "b")),
+    '"invoice~"': word("invoice"),
+    "a NEAR/5 b": Near("", (("a",), ("b",)), 5),
+    "a NEAR b": Near("", (("a",), ("b",)), 10),
+    "a AROUND 7 b": Near("", (("a",), ("b",)), 7),
+    "a ADJ/2 b": Near("", (("a",), ("b",)), 2, ordered=True),
+    "a near b": And((A, word("near"), B)),
+    "a AROUND b": And((A, word("around"), B)),
+    "NEARLY NEAR/2 b": Near("", (("nearly",), ("b",)), 2),
+    'a NEAR/5 "b c" NEAR/5 d-e': Near("", (("a",), ("b", "c"), ("d", "e")), 5),
+    "c a NEAR/5 b -c": And((C, Near("", (("a",), ("b",)), 5), Not(C))),
+    "a OR b NEAR/5 c": Or((A, Near("", (("b",), ("c",)), 5))),
+    "-(a NEAR/5 b)": Not(Near("", (("a",), ("b",)), 5)),
+    "body:(a NEAR/5 b)": Near("body", (("a",), ("b",)), 5),
+    "body:a NEAR/5 b": Near("body", (("a",), ("b",)), 5),
+    "subject:/re.+x/": Regex("subject", "re.+x"),
+    "subject:/a b|c/ a": And((Regex("subject", "a b|c"), A)),
+    "(from:/^a/)": Regex("from", "^a"),
+    "filename:/a\\/b\\.c/": Regex("filename", "a/b\\.c"),
+    "body:/a/": word("a", "body"),
+    "older_than:2m": DateRange(None, day(2026, 1, 31)),
+    "newer_than:2w": DateRange(day(2026, 3, 17), None),
+    "older:2024": DateRange(None, day(2024)),
+    "newer:2024/03/05": DateRange(day(2024, 3, 5), None),
+    "date:20240305": DateRange(day(2024, 3, 5), day(2024, 3, 6)),
+    "date:@5..@9": DateRange(5, 10),
+    "date:2w..now": DateRange(day(2026, 3, 17), day(2026, 4)),
+    "received:2024": SamePlace(Received(day(2024), day(2025))),
+    "folder:A received:2024": SamePlace(And((IN_A, Received(day(2024), day(2025))))),
+    "size:5M": SizeRange(5 << 20, None),
+    "size:1k..2k": SizeRange(1024, 2049),
+    "size:..2k": SizeRange(None, 2049),
+    "size:1k..": SizeRange(1024, None),
+    "maildir:/A": SamePlace(IN_A),
+    "path:A": SamePlace(IN_A),
+    "is:starred": SamePlace(FLAGGED),
+    "flag:seen": SamePlace(Place("is", "read")),
+    "flag:attach": Exact("has", "attachment"),
+    "has:invite": Exact("has", "calendar"),
+    "file:a": word("a", "filename"),
+    "mime:image": Exact("mimetype", "image"),
     "  a\t\n b ": And((A, B)),
     "a\u3000b": And((A, B)),
 }
@@ -181,14 +244,54 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "a -": (2, "nothing follows -"),
     "a - b": (2, "nothing follows -"),
     "-)": (0, "nothing follows -"),
-    "*": (0, "* stands only at the end"),
-    "a *": (2, "* stands only at the end"),
-    "a*b": (1, "* stands only at the end"),
-    "*a": (0, "* stands only at the end"),
-    "a**": (1, "* stands only at the end"),
-    "-*": (1, "* stands only at the end"),
+    "a*b": (1, "beside a * stand 2 letters or more"),
+    "b *a": (2, "beside a * stand 2 letters or more"),
+    "**a*": (0, "beside a * stand 2 letters or more"),
+    "*foo-bar*": (0, "in a single word"),
+    "fo.o*bar": (4, "in a single word"),
+    "東京*都": (2, "in a single word"),
+    "*東京*": (0, "in a single word"),
+    "a b-c~": (5, "~ stands behind a single word"),
+    "東京都~": (3, "~ stands behind a single word"),
+    "ab*c~": (4, "~ stands behind a single word"),
+    "invoice~3": (7, "behind ~ stands 1 or 2"),
+    "invoice~0": (7, "behind ~ stands 1 or 2"),
+    "ab~": (2, "~1 needs a word of 3 letters"),
+    "alpha~2": (5, "~2 needs a word of 6 letters"),
+    "a NEAR/5": (2, "nothing follows NEAR/5"),
+    "a NEAR": (2, "nothing follows NEAR"),
+    "NEAR/5 a": (0, "nothing stands before NEAR/5"),
+    "(a) NEAR/5 b": (4, "stands between words or phrases"),
+    "a NEAR/5 (b)": (2, "stands between words or phrases"),
+    "a NEAR/5 from:b": (2, "stands between words or phrases"),
+    "a NEAR/5 OR b": (2, "nothing follows NEAR/5"),
+    "a NEAR/5 b ADJ/5 c": (11, "cannot stand in one row"),
+    "a NEAR/0 b": (2, "the distance is from 1 to 1000"),
+    "a ADJ/99999 b": (2, "the distance is from 1 to 1000"),
+    "a NEAR/5 b*": (9, "whole words and phrases"),
+    "bar~ NEAR/5 b": (0, "whole words and phrases"),
+    "東 NEAR b": (0, "whole words and phrases"),
+    "a NEAR &": (7, "no letter or digit"),
+    "from:(a cc:b NEAR c)": (8, "cannot stand inside from:( )"),
+    "has:pdf NEAR b": (8, "stands between words or phrases"),
+    "a subject:/re": (10, "the regular expression is never closed"),
+    "subject:/re\\/": (8, "the regular expression is never closed"),
+    "subject:/a/b": (11, "something stands right behind"),
+    "b subject:/(a/": (11, "is no regular expression: missing )"),
+    "cc:/a{1001}/": (4, "is no regular expression"),
+    "to:/(?=a)/": (4, "is no regular expression"),
+    "list:/" + "a" * 501 + "/": (505, "is longer than 500 characters"),
+    "older_than:2024": (11, "is no age"),
+    "newer_than:soon": (11, "is no age"),
+    "received:soon": (9, "is not a date"),
+    "date:2024/03-05": (5, "is not a date"),
+    "date:20241301": (5, "is not a date"),
+    "size:1M..1k": (5, "ends before it begins"),
+    "size:1M..x": (9, "is not a size"),
+    "size:..": (5, "neither a beginning nor an end"),
+    "flag:personal": (5, "is none of"),
     ".*": (0, "no letter or digit"),
-    "from:*": (5, "* stands only at the end"),
+    "from:*": (5, "beside a * stand 2 letters or more"),
     "a &": (2, "no letter or digit"),
     '"?!"': (0, "no letter or digit"),
     "b subjet:a": (2, "no field is called subjet:"),
@@ -318,3 +421,23 @@ def test_any_text_is_a_tree_or_an_error_with_a_position(text: str) -> None:
 def test_the_longest_query_is_read() -> None:
     tree = parse(" ".join(["ab"] * (LENGTH_LIMIT // 3)), now=NOW)
     assert isinstance(tree, And) and len(tree.parts) == LENGTH_LIMIT // 3
+
+
+def test_where_each_leaf_stands() -> None:
+    spots: dict[Node, int] = {}
+    parse("a (from:b OR -c) folder:A a body:(b NEAR/2 c)", now=NOW, spots=spots)
+    near = Near("body", (("b",), ("c",)), 2)
+    found = {leaf: spots[leaf] for leaf in (A, word("b", "from"), C, SamePlace(IN_A), near)}
+    assert list(found.values()) == [0, 3, 14, 17, 34]
+
+
+def test_only_a_regular_expression_imports_its_engine() -> None:
+    script = (
+        "import sys; from datetime import datetime; from archiver.search.query import parse\n"
+        "import archiver.search.whoosh.engine\n"
+        "parse('a *ab* from:abc~ subject:abc', now=datetime.now())\n"
+        "assert 're2' not in sys.modules\n"
+        "parse('subject:/a/', now=datetime.now())\n"
+        "assert 're2' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -24,6 +24,7 @@ from typing import IO, TypeAlias
 
 import msgspec
 
+from archiver.search.whoosh.lexicon import LexiconWriter
 from archiver.search.whoosh.postings import ListWriter, Packed, Postings
 from archiver.search.whoosh.record import SegmentRecord, file_hash
 from archiver.search.whoosh.segment import LENGTHS
@@ -81,13 +82,22 @@ def write(folder: str, columns: Columns, fields: Iterable[tuple[str, Lists]]) ->
     """Write a segment, which no TOC names yet, into this directory, and wait until it is on the disk."""
     segment = f"{INDEX_NAME}_{''.join(secrets.choice(_LETTERS) for _ in range(16))}"
     path = os.path.join(folder, f"{segment}.seg")
-    with _compound(path, segment) as compound, tempfile.TemporaryFile(dir=folder) as terms:
+    with (
+        _compound(path, segment) as compound,
+        tempfile.TemporaryFile(dir=folder) as terms,
+        tempfile.TemporaryFile(dir=folder) as lines,
+    ):
+        lexicon = LexiconWriter(lines)
         with compound.part(".pst") as file:
-            _write_lists(file, terms, columns, fields)
+            _write_lists(file, terms, lexicon, columns, fields)
         with compound.part(".trm") as file:
             terms.seek(0)
             shutil.copyfileobj(terms, file)
         _write_columns(compound, columns)
+        for field, (start, length) in lexicon.extents.items():
+            with compound.part(f".{field}.lex") as file:
+                lines.seek(start)
+                file.write(lines.read(length))
     sync(path)
     count = len(columns.dates)
     return SegmentRecord(
@@ -103,17 +113,26 @@ def write(folder: str, columns: Columns, fields: Iterable[tuple[str, Lists]]) ->
 
 
 def _write_lists(
-    file: IO[bytes], terms: IO[bytes], columns: Columns, fields: Iterable[tuple[str, Lists]]
+    file: IO[bytes],
+    terms: IO[bytes],
+    lexicon: LexiconWriter,
+    columns: Columns,
+    fields: Iterable[tuple[str, Lists]],
 ) -> None:
     lists, table = ListWriter(file), TableWriter(terms)
     numbers: dict[str, int] = {}
     for field, found in fields:
         lengths = columns.lengths.get(field) or bytes(len(columns.dates))
+        lexicon.begin()
         for term, parts in found:
             entry = lists.add(parts, lengths)
             if entry is not None:
                 number = numbers.setdefault(field, len(numbers))
                 table.add(number.to_bytes(2, "big") + term, entry)
+                if field in columns.lengths:
+                    lexicon.add(term)
+        if field in columns.lengths and field in numbers:
+            lexicon.end(field)
     table.close(numbers)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from archiver.errors import DamagedError
 from archiver.search.ids import Ids
 from archiver.search.index import (
+    DISPLAY_LIMIT,
     SENDERS_LIMIT,
     Conversation,
     Document,
@@ -32,6 +33,7 @@ from archiver.search.index import (
     ThreadHits,
     Total,
 )
+from archiver.search.limits import Limits
 from archiver.search.people import Role
 from archiver.search.tree import Node, Thread
 from archiver.search.whoosh import record as records
@@ -209,9 +211,9 @@ class WhooshIndex:
         if snapshot is None:
             return []
         asked = _Asked(places)
-        threads = _Threads(snapshot)
+        threads, limits = _Threads(snapshot), Limits()
         return [
-            Reading(segment, asked, whole, partial(threads.documents, at))
+            Reading(segment, asked, whole, partial(threads.documents, at), limits)
             for at, segment in enumerate(snapshot.segments)
         ]
 
@@ -319,7 +321,7 @@ def _hit(segment: Segment, number: int) -> Hit:
         key=segment.key(number),
         date=segment.dates[number],
         size=segment.sizes[number],
-        subject=stored.get("subject", ""),
-        sender=stored.get("from", ""),
+        subject=stored.get("subject", "")[:DISPLAY_LIMIT],
+        sender=stored.get("from", "")[:DISPLAY_LIMIT],
         has_attachment="attachment" in stored.get("has", "").split(),
     )

@@ -8,7 +8,7 @@ among the numbers; who asks leaves them out at the end (`Reading.live`).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 from itertools import compress
@@ -16,24 +16,32 @@ from typing import TypeVar
 
 from archiver.search.fields import ANYWHERE
 from archiver.search.index import Places
+from archiver.search.limits import Limits
 from archiver.search.positions import starts
 from archiver.search.tree import (
+    All,
     And,
     Content,
     DateRange,
     Exact,
+    Fuzzy,
+    Glob,
+    Near,
     Node,
     Not,
     Or,
     Phrase,
     Prefix,
+    Regex,
     SamePlace,
     SizeRange,
     Thread,
     Word,
 )
+from archiver.search.whoosh.groups import Group, expanded
 from archiver.search.whoosh.lists import Postings
 from archiver.search.whoosh.numbers import numbers
+from archiver.search.whoosh.rows import in_a_row, near
 from archiver.search.whoosh.segment import Segment
 
 T = TypeVar("T")
@@ -42,8 +50,6 @@ T = TypeVar("T")
 # that is wanted: in postings.
 _LOOK = 25
 _ALONE = 100
-# Lists of one prefix that are held at once; of more, only their documents are.
-_LISTS = 4096
 
 
 class Reading:
@@ -55,21 +61,27 @@ class Reading:
         places: Places,
         whole: bool = False,
         thread: Callable[[Thread], AbstractSet[int]] = lambda node: frozenset(),
+        limits: Limits | None = None,
     ) -> None:
-        """`whole`: more will be read of a list than its ids. `thread`: documents of a conversation."""
+        """`whole`: more will be read of a list than its ids. `thread`: documents of a conversation.
+
+        `limits`: those of the query, in all segments together.
+        """
         self.segment = segment
         self.whole = whole
         self.everything = range(segment.record.documents)
         self.thread = thread
+        self.limits = limits or Limits()
         self._places = places
         self._deleted = frozenset(segment.record.deleted)
         self._postings: dict[tuple[str, str], Postings | None] = {}
-        self._starting: dict[tuple[str, str], Starting] = {}
+        self._starting: dict[tuple[str, str], Group] = {}
+        self._groups: dict[tuple[str, Glob | Fuzzy], Group] = {}
         self._ordered: dict[int, list[Node]] = {}
 
     def live(self, node: Node, window: range, among: AbstractSet[int] | None = None) -> AbstractSet[int]:
         """The documents in the window (and `among` those) for which the tree holds, no deleted ones."""
-        with self.segment.reading():
+        with self.segment.reading(), self.limits.running():
             return matching(self, node, window, among) - self._deleted
 
     def postings(self, field: str, term: str) -> Postings | None:
@@ -80,11 +92,22 @@ class Reading:
             self._postings[key] = self.segment.postings(entry, self.whole) if entry else None
         return self._postings[key]
 
-    def starting(self, field: str, prefix: str) -> Starting:
+    def starting(self, field: str, prefix: str) -> Group:
+        """The terms that begin so."""
         key = field, prefix
         if key not in self._starting:
-            self._starting[key] = Starting(self.segment, field, prefix)
+            terms = self.segment.terms
+            self._starting[key] = Group(self.segment, lambda: terms.starting(field, prefix), self.limits)
         return self._starting[key]
+
+    def group(self, field: str, leaf: Glob | Fuzzy) -> Group:
+        """The terms that are as the leaf says."""
+        key = field, leaf
+        if key not in self._groups:
+            with self.limits.running():
+                entries = expanded(self.segment, field, leaf, self.limits)
+            self._groups[key] = Group(self.segment, lambda: entries, self.limits)
+        return self._groups[key]
 
     def documents(self, node: SamePlace) -> AbstractSet[int]:
         """The documents with such a place, by the ledger's numbers."""
@@ -102,55 +125,11 @@ class Reading:
         return self._ordered[id(node)]
 
 
-class Starting:
-    """The terms that begin so, as if they were one.
-
-    What is in memory grows with the documents, not with the terms.
-    """
-
-    def __init__(self, segment: Segment, field: str, prefix: str) -> None:
-        self._segment = segment
-        self._prefix = field, prefix
-
-    def _all(self) -> Iterator[Postings]:
-        return map(self._segment.postings, self._segment.terms.starting(*self._prefix))
-
-    @cached_property
-    def _known(self) -> tuple[list[int], list[Postings]]:
-        """Documents that are known without a list, ascending; the lists with all others."""
-        alone: set[int] = set()
-        lists: list[Postings] = []
-        for each in self._all():
-            if each.frequency == 1:
-                alone.add(each.first)
-                continue
-            lists.append(each)
-            if len(lists) == _LISTS:
-                alone.update(*(each.within(range(each.last + 1)) for each in lists))
-                lists.clear()
-        return sorted(alone), lists
-
-    def within(self, window: range, among: AbstractSet[int] | None) -> AbstractSet[int]:
-        """As `Postings.within`."""
-        alone, lists = self._known
-        found = set(alone[bisect_left(alone, window.start) : bisect_left(alone, window.stop)])
-        if among is not None:
-            found &= among
-        near = [each for each in lists if each.first < window.stop and each.last >= window.start]
-        return found.union(*(each.within(window, among) for each in near))
-
-    def values(self, wanted: AbstractSet[int]) -> Iterator[tuple[int, bytes]]:
-        """As `Postings.values`; a document comes once for each of the terms it has."""
-        low, high = min(wanted), max(wanted)
-        for each in self._all():
-            if each.first <= high and each.last >= low:
-                yield from each.values(wanted)
-
-
 def matching(
     reading: Reading, node: Node, window: range, among: AbstractSet[int] | None = None
 ) -> AbstractSet[int]:
     """The documents in the window for which the tree holds; only some of `among`, when that is given."""
+    reading.limits.check()
     match node:
         case And():
             return _and(reading, node, window, among)
@@ -159,6 +138,8 @@ def matching(
         case Not(part):
             asked = frozenset(window) if among is None else among
             return asked - matching(reading, part, window, asked)
+        case All():
+            return frozenset(window) if among is None else among
         case DateRange(start, end):
             dates = reading.segment.dates
             return _holding(window, among, dates, partial(_inside, low=start, high=end))
@@ -172,9 +153,14 @@ def matching(
         case Word() | Exact():
             found = [each.within(window, among) for each in _lists(reading, node)]
             return found[0] if len(found) == 1 else frozenset().union(*found)
-        case Phrase() | Prefix():
+        case Phrase() | Prefix() | Near():
             in_fields = (_in_field(reading, each, node, window, among) for each in fields_of(node))
             return frozenset().union(*in_fields)
+        case Glob() | Fuzzy():
+            groups = (reading.group(field, node) for field in fields_of(node))
+            return frozenset().union(*(each.within(window, among) for each in groups))
+        case Regex(field, pattern):
+            return reading.segment.shown(field).matching(pattern, window, among, reading.limits)
     raise TypeError(f"not a query: {type(node).__name__}")
 
 
@@ -209,8 +195,12 @@ def cost(reading: Reading, node: Node) -> int:
             return sum(cost(reading, part) for part in parts)
         case Word() | Exact():
             return sum(each.frequency for each in _lists(reading, node))
-        case Phrase(_, terms):
-            return sum(_LOOK * _rarest(reading, field, terms) for field in fields_of(node))
+        case Phrase() | Near():
+            return sum(_LOOK * _rarest(reading, field, _terms(node)) for field in fields_of(node))
+        case Glob() | Fuzzy():
+            return sum(reading.group(field, node).frequency for field in fields_of(node))
+        case Regex():
+            return _LOOK * len(reading.everything)
         case SamePlace():
             return len(reading.documents(node))
         case Thread():
@@ -275,34 +265,34 @@ def _holding(
     return {number for number in among if test(column[number])}
 
 
+def _terms(leaf: Phrase | Prefix | Near) -> Sequence[str]:
+    """All that have to be there."""
+    return [term for row in leaf.rows for term in row] if isinstance(leaf, Near) else leaf.terms
+
+
 def _in_field(
-    reading: Reading, field: str, leaf: Phrase | Prefix, window: range, among: AbstractSet[int] | None
+    reading: Reading,
+    field: str,
+    leaf: Phrase | Prefix | Near,
+    window: range,
+    among: AbstractSet[int] | None,
 ) -> AbstractSet[int]:
-    """The documents with the terms of a leaf in a row, in one field."""
+    """The documents with the terms of a leaf in a row, or near each other, in one field."""
     if isinstance(leaf, Prefix) and not leaf.terms:
         return reading.starting(field, leaf.prefix).within(window, among)
-    row = [reading.postings(field, term) for term in leaf.terms]
+    lists = {term: reading.postings(field, term) for term in _terms(leaf)}
     found = among
-    for each in sorted(row, key=lambda each: each.frequency if each else 0):
+    for each in sorted(lists.values(), key=lambda each: each.frequency if each else 0):
         found = each.within(window, found) if each else None
         if not found:
             return frozenset()
-    rows = _in_a_row([each for each in row if each], found or frozenset())
+    known, found = {term: each for term, each in lists.items() if each}, found or frozenset()
+    if isinstance(leaf, Near):
+        return near(leaf, [[known[term] for term in row] for row in leaf.rows], found)
+    rows = in_a_row([known[term] for term in leaf.terms], found)
     if isinstance(leaf, Phrase):
         return {number for number, _ in rows}
     begins = dict(rows)
     last = reading.starting(field, leaf.prefix).values(begins.keys()) if begins else ()
-    return {number for number, packed in last if not begins[number].isdisjoint(starts(packed, len(row)))}
-
-
-def _in_a_row(lists: Sequence[Postings], wanted: AbstractSet[int]) -> Iterator[tuple[int, set[int]]]:
-    """Of the wanted documents, which have all the terms, those that have them in a row, and where."""
-    first, *others = [dict(each.values(wanted)) for each in lists]
-    for number, packed in first.items():
-        begins = set(starts(packed, 0))
-        for at, column in enumerate(others, 1):
-            begins.intersection_update(starts(column[number], at))
-            if not begins:
-                break
-        if begins:
-            yield number, begins
+    size = len(leaf.terms)
+    return {number for number, packed in last if not begins[number].isdisjoint(starts(packed, size))}

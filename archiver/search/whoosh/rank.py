@@ -1,7 +1,7 @@
 """BM25F as Whoosh's own searcher computes it, and the documents that have most of it.
 
 Scores add up over the words of the query that are asked for, in every field they are looked for; a
-phrase counts by its words, a prefix as one word that is 1 where it matches.
+phrase counts by its words; a prefix, a form or a word with edits as one word that is 1 where it matches.
 
 Every document found is scored. The heads of the blocks tell the heaviest posting in each, but of a common
 word nearly every block has one as good as any: leaving blocks out by it was measured to save nothing.
@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from archiver.search.tree import Node, Prefix, Word, content
+from archiver.search.tree import Content, Fuzzy, Glob, Near, Node, Phrase, Prefix, Word, content
 from archiver.search.whoosh.evaluate import Reading, fields_of, matching, span
 from archiver.search.whoosh.postings import weights_of
 from archiver.search.whoosh.segment import LENGTHS
@@ -64,12 +64,20 @@ def by_score(readings: Sequence[Reading], tree: Node, wanted: int) -> tuple[list
 def weights(readings: Sequence[Reading], tree: Node) -> list[Weight]:
     """Every word of the query in every field, once."""
     asked = {
-        (field, term): None
-        for leaf in content(tree)
-        for field in fields_of(leaf)
-        for term in ((leaf.term,) if isinstance(leaf, Word) else leaf.terms)
+        (field, term): None for leaf in content(tree) for field in fields_of(leaf) for term in _words(leaf)
     }
     return [_weight(readings, field, term) for field, term in asked]
+
+
+def _words(leaf: Content) -> Sequence[str]:
+    match leaf:
+        case Word(_, term):
+            return (term,)
+        case Phrase(_, terms) | Prefix(_, terms):
+            return terms
+        case Near(_, rows):
+            return [term for row in rows for term in row]
+    return ()
 
 
 def _weight(readings: Sequence[Reading], field: str, term: str) -> Weight:
@@ -86,7 +94,7 @@ def scores(reading: Reading, words: Sequence[Weight], tree: Node, window: range)
     """The scores of what is found in the window."""
     with reading.segment.reading():
         result = dict.fromkeys(reading.live(tree, window), 0.0)
-        for leaf in _prefixes(tree):
+        for leaf in _groups(tree):
             for number in matching(reading, leaf, window, result.keys()):
                 result[number] += 1.0
         for word in words:
@@ -105,5 +113,5 @@ def _add(reading: Reading, word: Weight, result: dict[int, float]) -> None:
                 result[number] += rarity * weight / (weight + norms[lengths[number]])
 
 
-def _prefixes(tree: Node) -> AbstractSet[Prefix]:
-    return {leaf for leaf in content(tree) if isinstance(leaf, Prefix)}
+def _groups(tree: Node) -> AbstractSet[Content]:
+    return {leaf for leaf in content(tree) if isinstance(leaf, Prefix | Glob | Fuzzy)}

@@ -20,10 +20,12 @@ from itertools import accumulate
 from typing import Any
 
 from archiver.search.ids import Ids, unpack
+from archiver.search.whoosh.lexicon import Lexicon
 from archiver.search.whoosh.lists import Postings
 from archiver.search.whoosh.parts import KEY_SIZE, Parts
 from archiver.search.whoosh.postings import Block, blocks
 from archiver.search.whoosh.record import SegmentRecord
+from archiver.search.whoosh.shown import Shown
 
 LENGTHS = tuple(round((1.033**byte - 1) * 27) for byte in range(256))
 """What Whoosh's length bytes stand for."""
@@ -41,6 +43,8 @@ class Segment(Parts):
         super().__init__(folder, record)
         self.numbers: dict[str, Sequence[int]] = {}
         """What numbers.py found out, by ledger."""
+        self._lexicons: dict[str, Lexicon] = {}
+        self._shown: dict[str, Shown] = {}
         with self.reading():
             self.terms = Terms(self.part(".trm"))
             self._postings = self.part(".pst")
@@ -52,6 +56,26 @@ class Segment(Parts):
     def postings(self, entry: bytes, whole: bool = False) -> Postings:
         """The same, to be read in parts."""
         return Postings(entry, self._postings, whole)
+
+    def lexicon(self, field: str) -> Lexicon:
+        """The terms of a field with words."""
+        if field not in self._lexicons:
+            with self.reading():
+                packed = self.part(f".{field}.lex")
+                listed = zlib.decompress(packed) if packed else self._walked(field)
+                self._lexicons[field] = Lexicon(listed)
+        return self._lexicons[field]
+
+    def _walked(self, field: str) -> bytes:
+        return b"".join(term + b"\n" for term, _ in self.terms.all(field))
+
+    def shown(self, field: str) -> Shown:
+        """What is shown of a field of every document."""
+        if field not in self._shown:
+            self._shown[field] = Shown(
+                self.record.documents, lambda number: self.stored(number).get(field, "")
+            )
+        return self._shown[field]
 
     @cached_property
     def live(self) -> frozenset[int]:

@@ -17,7 +17,7 @@ from whoosh.filedb.filestore import FileStorage
 from whoosh.filedb.structfile import StructFile
 from whoosh.index import TOC
 
-from archiver.search.fields import CONTENT, TERMS
+from archiver.search.fields import CONTENT, REGEX, TERMS
 from archiver.search.whoosh.build import INDEX_NAME
 from archiver.search.whoosh.parts import KEY_SIZE
 from archiver.search.whoosh.record import SegmentRecord
@@ -51,9 +51,8 @@ class CommitStorage(FileStorage):  # type: ignore[misc]
 
 def schema() -> fields.Schema:
     words = RegexTokenizer(r"[^\W_]+") | LowercaseFilter()
-    shown = {"subject", "from"}
     content = {
-        name: fields.TEXT(analyzer=words, stored=name in shown, multitoken_query="phrase") for name in CONTENT
+        name: fields.TEXT(analyzer=words, stored=name in REGEX, multitoken_query="phrase") for name in CONTENT
     }
     return fields.Schema(
         key=fields.COLUMN(columns.FixedBytesColumn(KEY_SIZE)),

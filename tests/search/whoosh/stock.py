@@ -13,7 +13,7 @@ from whoosh.writing import SegmentWriter
 from archiver.search import ids
 from archiver.search.analysis import terms
 from archiver.search.fields import CONTENT
-from archiver.search.index import Document, IndexState, exact_terms, facts
+from archiver.search.index import Document, IndexState, exact_terms, shown
 from archiver.search.whoosh.commit import commit
 from archiver.search.whoosh.record import FORMAT, Record, SegmentRecord, file_hash
 from archiver.search.whoosh.toc import schema
@@ -61,9 +61,7 @@ def _fields(document: Document) -> dict[str, Any]:
         "date": document.date,
         "size": document.size,
         "subject": terms(document.subject),
-        "_stored_subject": document.subject,
         "from": _listed(document.from_),
-        "_stored_from": ", ".join(document.from_),
         "to": _listed(document.to),
         "cc": _listed(document.cc),
         "body": terms(document.body),
@@ -74,8 +72,7 @@ def _fields(document: Document) -> dict[str, Any]:
         "ids": ids.pack(document.id, document.refers, document.topic, document.is_reply),
         **{name: list(found) for name, found in exact_terms(document).items()},
     }
-    if known := facts(document):
-        found["_stored_has"] = " ".join(known)
+    found |= {f"_stored_{name}": text for name, text in shown(document).items()}
     return {name: value for name, value in found.items() if value != []}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from archiver.search.index import Index, IndexState, open_index
-from archiver.search.whoosh import evaluate, lists, numbers, pages, postings, rank, totals
+from archiver.search.whoosh import groups, lexicon, lists, numbers, pages, postings, rank, shown, totals
 from tests.search.contract import IndexContract, key, places, sample, samples
 from tests.search.whoosh.stock import write_with_stock
 
@@ -41,7 +41,10 @@ def in_small_pieces(patch: pytest.MonkeyPatch) -> None:
     """Let 300 documents be many of everything."""
     patch.setattr(postings, "_BLOCK", 7)
     patch.setattr(lists, "_KEPT", 2)
-    patch.setattr(evaluate, "_LISTS", 2)
+    patch.setattr(groups, "_LISTS", 2)
+    patch.setattr(shown, "_PIECE", 32)
+    patch.setattr(shown, "_FEW", 3)
+    patch.setattr(lexicon, "_LINES", 3)
     patch.setattr(pages, "_WINDOW", 3)
     patch.setattr(pages, "_CHEAP", 2)
     patch.setattr(rank, "_WINDOW", 9)
