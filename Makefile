@@ -50,7 +50,7 @@ format: .venv/installed-dev ## put the code into the project's form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/installed ## pulling beside mbsync, restoring, push, searching and indexing beside notmuch and mu, languages, each once
+bench: .venv/installed-dev ## pulling beside mbsync, restoring, push, searching and indexing beside notmuch and mu, languages, attachments, each once
 	.ci/test-servers
 	.venv/bin/python -m bench.pull all --short
 	.venv/bin/python -m bench.restore --runs 1
@@ -60,6 +60,7 @@ bench: .venv/installed ## pulling beside mbsync, restoring, push, searching and 
 	.venv/bin/python -m bench.threads
 	.venv/bin/python -m bench.languages
 	.venv/bin/python -m bench.index --runs 1
+	.venv/bin/python -m bench.attachments
 
 soak: .venv/installed-dev ## the tests again, with many more rounds of kills and random histories
 	.ci/test-servers

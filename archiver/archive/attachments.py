@@ -27,6 +27,6 @@ def notices(settings: IndexSettings, tally: Tally) -> Iterator[str]:
     if settings.attachments == "on" and (text := missing(settings)):
         yield text
     if tally.broken:
-        yield f"attachments are not read: {tally.broken}; install it again: {INSTALL}"
+        yield f"attachments are not read: {tally.broken}; install it again ({INSTALL}), then archiver reindex"
     if tally.lost:
         yield "attachments.sqlite3 was damaged and is made anew; attachments are read again when they come up"

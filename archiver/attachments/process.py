@@ -12,12 +12,15 @@ import resource
 import signal
 from collections.abc import Callable
 from functools import cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
-from archiver.workers import Crashed, Workers
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
+    from archiver.workers import Workers
 
 LATE = "reading it takes too long"
 LARGE = "reading it takes too much memory"
@@ -31,11 +34,14 @@ _START = 60.0
 _ALARM = 10
 # Bytes that a process took at most until it is replaced, so that none stays large.
 _WORN = 200 << 20
-# A PDF without a page: reading it loads the library that reads PDF.
+# A PDF with an empty page: reading it loads the library that reads PDF.
 _LEAST_PDF = (
-    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
-    b"trailer<</Root 1 0 R>>\n"
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
+    b"2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>\n"
 )
+# Where a library can be unpacked to, one after the other; None: where temporary files belong.
+_PLACES = (None, "/var/tmp", "/dev/shm", "~")
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -106,15 +112,15 @@ def _prepare(memory: int) -> None:
     What is printed may have content in it. The library unpacks a part of itself into a directory of a name
     that anybody can guess, and takes what is there: so it gets one of its own, for as long as that takes.
     """
-    import tempfile
+    from archiver.attachments import formats
 
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
         os.dup2(null, stream)
-    with tempfile.TemporaryDirectory(prefix="archiver-") as directory:
+    with _own_directory() as directory:
         os.environ["TMPDIR"] = directory
         os.environ["TOKIO_WORKER_THREADS"] = "1"
-        _load()
+        formats.text_of("pdf", _LEAST_PDF, 1)
     # The kernel ends who is late, whatever state it is in.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for limit, most in (
@@ -125,13 +131,33 @@ def _prepare(memory: int) -> None:
         resource.setrlimit(limit, (most, most))
 
 
-def _load() -> None:
-    from archiver.attachments import formats
+def _own_directory() -> TemporaryDirectory[str]:
+    """A new directory from which code may be loaded; OSError where there is none."""
+    from tempfile import TemporaryDirectory
 
-    try:
-        formats.text_of("pdf", _LEAST_PDF, 1)
-    except formats.Damaged:
-        pass  # having no page
+    for place in _PLACES:
+        try:
+            made = TemporaryDirectory(prefix="archiver-", dir=place and os.path.expanduser(place))
+        except OSError:
+            continue
+        if _lets_code_run(made.name):
+            return made
+        made.cleanup()
+    raise OSError("no place from which code may be loaded")
+
+
+def _lets_code_run(directory: str) -> bool:
+    """Whether the file system takes code; many a /tmp is mounted noexec."""
+    import mmap
+
+    with open(os.path.join(directory, "code"), "w+b") as file:
+        file.write(b"\0")
+        file.flush()
+        try:
+            mmap.mmap(file.fileno(), 1, prot=mmap.PROT_READ | mmap.PROT_EXEC).close()
+        except OSError:
+            return False
+    return True
 
 
 class Process:
@@ -143,6 +169,8 @@ class Process:
 
     def read(self, task: Task) -> Outcome:
         """What became of a document; only in a new process it is to blame for the end of that."""
+        from archiver.workers import Crashed
+
         new = self._workers is None
         workers = self._workers or self._start(task)
         if isinstance(workers, Outcome):
@@ -158,7 +186,12 @@ class Process:
 
     def _start(self, task: Task) -> Workers[Task, Outcome] | Outcome:
         """A process that can read. On a busy machine starting it takes long: that is no document's fault."""
-        self._workers = workers = Workers(self._work, 1)
+        from archiver.workers import Crashed, Workers
+
+        try:
+            self._workers = workers = Workers(self._work, 1)
+        except OSError:
+            return _UNUSABLE
         (answer,) = workers.map([replace(task, kind="text", data=b"")], deadline=_START)
         if isinstance(answer, Outcome) and answer.usable:
             return workers

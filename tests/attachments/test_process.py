@@ -123,6 +123,19 @@ def test_nothing_of_the_library_is_taken_from_where_others_may_write(tmp_path: P
     assert os.listdir(tmp_path) == ["kreuzberg-pdfium"]
 
 
+def test_a_place_that_takes_no_code_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /tmp is mounted noexec, what is unpacked there cannot be loaded: every PDF would seem damaged."""
+    refusing, taking = tmp_path / "refusing", tmp_path / "taking"
+    refusing.mkdir()
+    taking.mkdir()
+    code_runs = reading._lets_code_run
+    monkeypatch.setattr(reading, "_PLACES", (str(tmp_path / "absent"), str(refusing), str(taking)))
+    monkeypatch.setattr(reading, "_lets_code_run", lambda path: "taking" in path and code_runs(path))
+    with reading._own_directory() as directory:
+        assert Path(directory).parent == taking
+    assert os.listdir(refusing) == os.listdir(taking) == []
+
+
 def test_without_the_library_it_says_so() -> None:
     script = (
         "import sys\n"
