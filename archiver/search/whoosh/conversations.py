@@ -145,8 +145,17 @@ def page(
 
     `ordered` gives so many of the documents found, or all, in order.
     """
-    walked = conversations.are_walked(offset + limit)
-    known = _Walks(conversations) if walked else _Sets(conversations)
+    if conversations.are_walked(offset + limit):
+        try:
+            return _page(_Walks(conversations), ordered, offset, limit)
+        except _TooLargeError:
+            pass
+    return _page(_Sets(conversations), ordered, offset, limit)
+
+
+def _page(
+    known: _Walks | _Sets, ordered: Callable[[int], Sequence[Spot]], offset: int, limit: int
+) -> tuple[list[tuple[Spot, Sequence[Spot]]], bool]:
     wanted, firsts = 0, dict[Spot, Spot]()
     while len(firsts) <= offset + limit:
         before, wanted = wanted, 4 * (wanted or offset + limit + 1)
@@ -162,6 +171,10 @@ def page(
     return [(spot, members[name]) for name, spot in chosen.items()], len(firsts) > offset + limit
 
 
+class _TooLargeError(Exception):
+    """A conversation was not walked to its end; walking on from each of its documents would take long."""
+
+
 class _Walks:
     """Conversations found by walks; the name of each is one of its documents."""
 
@@ -172,9 +185,11 @@ class _Walks:
 
     def name(self, spot: Spot) -> Spot:
         if spot not in self._names:
-            found = self._conversations.walk([spot]).found
-            self._names.update(dict.fromkeys(found, spot))
-            self._found[spot] = list(found)
+            walked = self._conversations.walk([spot])
+            if not walked.whole:
+                raise _TooLargeError
+            self._names.update(dict.fromkeys(walked.found, spot))
+            self._found[spot] = list(walked.found)
         return self._names[spot]
 
     def members(self, names: Iterable[Spot]) -> dict[Spot, Sequence[Spot]]:

@@ -28,6 +28,8 @@ def test_a_conversation_without_end_is_cut(tmp_path: object, monkeypatch: pytest
     found = index.conversation(Thread(key=key(0)))
     assert [each.hit.key for each in found.messages] == [key(n) for n in range(10)]
     assert not found.whole
+    (listed,) = index.search_threads(parse("-absent", now=NOW), no_places).hits
+    assert (listed.matched, listed.messages) == (20, 20), "a list tells of all, whatever a walk does"
     index.apply((), [key(n) for n in range(10, 20)], IndexState("L", 2))
     assert index.conversation(Thread(key=key(0))).whole
 
