@@ -10,16 +10,20 @@ import json
 import resource
 import subprocess
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from archiver.search.index import Order, open_index
 from archiver.search.places import LedgerPlaces
+from archiver.search.query import parse
 from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
+from archiver.store.tags import Change, Tags
 from bench import common, search
 
 EVERYTHING = "date:1970.."
 COMMON = "the"
+TAGGED = 10_000
 TARGET = 0.300
 TAGGED_AT_ONCE = 1.000
 
@@ -103,13 +107,19 @@ def newest(config: Path) -> str:
 
 
 def warm(root: str) -> None:
-    """Pages in every order, the index open; and what memory that took in the end."""
+    """Pages in every order, and of tags, the index open; and what memory that took in the end."""
     index = open_index(index_path(root))
     with Ledger(root) as ledger:
         places = LedgerPlaces(ledger)
         print(f"  warm, 20 of a word in nine of ten, CPU{'':<4}median    worst    total")
         for order, offset in ORDERS:
             search.told(index, places, f"by {order}, from {offset:,} on", COMMON, order, offset)
+        with Tags(root) as tags:
+            found = list(index.found(parse(COMMON, now=datetime.now()), places))
+            tags.change(found, Change(("many",)))
+            tags.change(found[:TAGGED], Change(("some",)))
+        for text in ("tag:some", "tag:many", "tag:many patch", "-tag:many"):
+            search.told(index, places, text, text, "newest", 0)
     index.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"  peak memory of this process {common.megabytes(peak)}")
