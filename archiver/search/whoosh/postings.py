@@ -102,6 +102,13 @@ def blocks(entry: bytes, file: memoryview) -> Iterator[Block]:
         yield list(accumulate(deltas)), weights, values
 
 
+def ids(entry: bytes, file: memoryview) -> list[int]:
+    """The documents of a term that has no positions, all at once: of many short lists in the least time."""
+    if entry[0]:
+        return list(pickle.loads(entry[_summary.size :])[0])
+    return [number for _, data in _blocks(entry, file) for number in accumulate(pickle.loads(data)[0])]
+
+
 def parts(entry: bytes, file: memoryview) -> Iterator[Postings | Packed]:
     """The postings of a term for who means to write them again."""
     if entry[0]:

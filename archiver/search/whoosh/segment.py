@@ -23,7 +23,7 @@ from archiver.search.ids import Ids, unpack
 from archiver.search.whoosh.lexicon import Lexicon
 from archiver.search.whoosh.lists import Postings
 from archiver.search.whoosh.parts import KEY_SIZE, Parts
-from archiver.search.whoosh.postings import Block, blocks
+from archiver.search.whoosh.postings import Block, blocks, ids
 from archiver.search.whoosh.record import SegmentRecord
 from archiver.search.whoosh.shown import Shown
 
@@ -56,6 +56,10 @@ class Segment(Parts):
     def postings(self, entry: bytes, whole: bool = False) -> Postings:
         """The same, to be read in parts."""
         return Postings(entry, self._postings, whole)
+
+    def documents(self, entry: bytes) -> list[int]:
+        """The documents of a term without positions, deleted ones among them."""
+        return ids(entry, self._postings)
 
     def lexicon(self, field: str) -> Lexicon:
         """The terms of a field with words."""

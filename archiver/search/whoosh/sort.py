@@ -6,7 +6,6 @@ What is in memory are the numbers of the documents found, and of one segment the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from heapq import merge
 from itertools import chain, groupby
 from typing import TypeAlias
@@ -64,7 +63,7 @@ def _taken(
     for at, entry in entries:
         reading = readings[at]
         with reading.segment.reading():
-            here: AbstractSet[int] = reading.segment.postings(entry).within(reading.everything) & left[at]
+            here = left[at].intersection(reading.segment.documents(entry))
         left[at] -= here
         taken += [(at, number) for number in here]
     return taken

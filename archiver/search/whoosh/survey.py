@@ -35,11 +35,11 @@ def survey(
     return made
 
 
-def matches(reading: Reading, tree: Node | None) -> AbstractSet[int]:
+def matches(reading: Reading, tree: Node | None) -> frozenset[int]:
     """The documents of a segment for which the tree holds; without one, all."""
     if tree is None:
         return reading.segment.live
-    return frozenset().union(*every(reading, tree, reading.everything))
+    return frozenset[int]().union(*every(reading, tree, reading.everything))
 
 
 def picked(column: Sequence[int], found: AbstractSet[int]) -> Sequence[int]:
@@ -53,7 +53,7 @@ def picked(column: Sequence[int], found: AbstractSet[int]) -> Sequence[int]:
     return values
 
 
-def _people(reading: Reading, role: Role, found: AbstractSet[int]) -> Iterator[tuple[str, int]]:
+def _people(reading: Reading, role: Role, found: frozenset[int]) -> Iterator[tuple[str, int]]:
     """Every term of the role that some of the documents have, without its letter, and how many have it."""
     segment = reading.segment
     whole = len(found) == segment.record.documents
@@ -65,6 +65,6 @@ def _people(reading: Reading, role: Role, found: AbstractSet[int]) -> Iterator[t
             elif whole:
                 count = frequency
             else:
-                count = len(segment.postings(entry).within(reading.everything) & found)
+                count = len(found.intersection(segment.documents(entry)))
             if count:
                 yield term[1:].decode(), count
