@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # More messages than these are put back only after a question.
 _MANY = 10
+# So many that were not taken are listed of a folder.
+_SHOWN = 20
 
 
 @click.command(
@@ -147,10 +149,12 @@ def _confirm(number: int, target: str) -> None:
 def _print(report: RestoreReport, dry_run: bool) -> None:
     for folder in report.folders:
         print(printable(f"{report.account}/{folder.folder}: {_amounts(folder, dry_run)}"))
-        for failure in folder.failed:
+        for failure in folder.failed[:_SHOWN]:
             print(printable(f"  {failure.key.hex()[:8]}  {failure.reason}"))
             if failure.hint:
                 print(printable(f"            {failure.hint}"))
+        if len(folder.failed) > _SHOWN:
+            print(f"  and {len(folder.failed) - _SHOWN:,} more; --json lists all")
 
 
 def _amounts(folder: FolderReport, dry_run: bool) -> str:

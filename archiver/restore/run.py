@@ -174,7 +174,8 @@ class _Run:
         # What was alone on its way when the line broke.
         self.breakers: set[bytes] = set()
         self._done: set[str] = set()
-        self._reports: dict[str, FolderReport] = {}
+        self._reports = {name: FolderReport(folder=name) for name in folders}
+        self.report.folders = list(self._reports.values())
 
     def now(self) -> int:
         return int(self._now())
@@ -200,13 +201,10 @@ class _Run:
         for name, items in self.folders.items():
             if name in self._done:
                 continue
-            if name not in self._reports:
-                self._reports[name] = FolderReport(folder=name)
-                self.report.folders.append(self._reports[name])
             try:
                 self._folder(connection, mailboxes.get(_folded(name)), name, items)
             except FolderError as exc:
-                exc.folder = exc.folder or name
+                exc.account, exc.folder = self.target.account, exc.folder or name
                 self._reports[name].error = exc
             self._done.add(name)
 
@@ -408,8 +406,6 @@ class _Filling:
         if self._closed:
             raise FolderError(f"nothing can be put into it: {self._closed.reason}")
         if self._over_quota >= _FULL:
-            raise UnavailableError(
-                f"{self._report.folder}: the mailbox is full", hint="make room; the same command then goes on"
-            )
+            raise UnavailableError(f"{self._report.folder}: the mailbox is full", hint="make room")
         if self._run.stop():
             raise InterruptedRun()
