@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from archiver.exchange import ExportReport, ImportReport, Wanted, give, guess_format, take
+from archiver.exchange import ExportReport, ImportReport, Wanted, give, guess_format, mbox, take
 from archiver.exchange.mbox import render
 from archiver.store.reader import Reader
+from tests.pull.conftest import small_groups
 from tests.store.conftest import fast_directory
 from tests.store.tree import Tree
 
@@ -66,6 +68,14 @@ def numbers(box: Box, account: str = "old") -> dict[str, list[int]]:
         )
         for name, wires in box.wires(account).items()
     }
+
+
+@contextmanager
+def little() -> Iterator[None]:
+    """Let three messages make a group, and few kilobytes a message too large to hold."""
+    with small_groups(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mbox, "LARGE", 5000)
+        yield
 
 
 @pytest.fixture
