@@ -50,10 +50,11 @@ format: .venv/installed-dev ## put the code into the project's form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: .venv/installed-dev ## pulling beside mbsync, restoring, push, searching and indexing beside notmuch and mu, languages, attachments, each once
+bench: .venv/installed-dev ## every figure of docs/benchmarks.md once, beside mbsync, notmuch and mu where they do the same
 	.ci/test-servers
 	.venv/bin/python -m bench.pull all --short
 	.venv/bin/python -m bench.restore --runs 1
+	.venv/bin/python -m bench.exchange --runs 1
 	.venv/bin/python -m bench.push
 	.venv/bin/python -m bench.search
 	.venv/bin/python -m bench.verbs
