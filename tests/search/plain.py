@@ -6,13 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise, product
 from typing import cast
 
 import msgspec
 
-from archiver.search.analysis import terms
+from archiver.search import analysis
 from archiver.search.ids import id_term
 from archiver.search.index import Document
 from archiver.search.regex import compiled
@@ -196,6 +196,10 @@ def _near(listed: list[str], rows: Sequence[Sequence[str]], distance: int, order
     )
 
 
+terms = lru_cache(1 << 14)(analysis.terms)
+
+
+@cache
 def edited(word: str, other: str) -> int:
     """How many edits two words are apart, as the definition has it."""
 
