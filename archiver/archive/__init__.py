@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from archiver.archive.accounts import Mailbox
+    from archiver.archive.explain import Explained
     from archiver.archive.passages import Passage
     from archiver.archive.reports import (
         Counted,
@@ -413,6 +414,12 @@ class Archive:
         from archiver.archive.threads import thread
 
         return thread(self, text)
+
+    def explain(self, text: str) -> tuple[Explained, ...]:
+        """How a query is understood, line by line, and how many messages each part of it finds."""
+        from archiver.archive.explain import explain
+
+        return explain(self, text)
 
     def count(self, text: str) -> Counted:
         """How many messages a query finds, counted."""

@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A query as a tree, whom to ask, and what the index does not hold."""
+    """A query as a tree, whom to ask, what the index does not hold, `where` each leaf stands."""
 
     tree: Node
     ledger: Ledger
     index: Index
     places: LedgerPlaces
     behind: Behind
+    where: dict[Node, int]
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def asking(archive: Archive, text: str) -> Iterator[Asked]:
             )
             tree = parse_(text, stemming=state.stemming)
         try:
-            yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index))
+            yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index), where)
         except Exceeded as error:
             at = where.get(error.leaf, 0) if error.leaf else 0
             raise QueryError(error.message, text, at, hint=error.hint) from error
@@ -67,7 +68,7 @@ def asking_all(archive: Archive) -> Iterator[Asked]:
     """The same without a query; the tree is one that finds everything."""
     with archive.ledger() as ledger, archive.index() as index:
         everything = DateRange(None, None)
-        yield Asked(everything, ledger, index, LedgerPlaces(ledger), behind(ledger, index))
+        yield Asked(everything, ledger, index, LedgerPlaces(ledger), behind(ledger, index), {})
 
 
 def search(archive: Archive, text: str, order: Order, offset: int, limit: int) -> Results:

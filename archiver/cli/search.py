@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from archiver.cli.app import Session, as_text, say
 from archiver.cli.behind import behind_facts, say_behind
@@ -109,6 +110,12 @@ def _as_shape(ctx: click.Context, parameter: click.Parameter, value: str) -> str
     "--snippets", "with_snippets", is_flag=True, help="Show the part of the text that was found, too."
 )
 @click.option("--threads", is_flag=True, help="Print conversations, a line each, instead of messages.")
+@click.option(
+    "--explain",
+    "explaining",
+    is_flag=True,
+    help="Show how the query is understood, and what each part finds.",
+)
 @click.pass_obj
 def command(
     session: Session,
@@ -120,6 +127,7 @@ def command(
     shape: str | Sequence[str | Slot],
     with_snippets: bool,
     threads: bool,
+    explaining: bool,
 ) -> None:
     """Find messages; the first column is the id that show, attachments and resend take.
 
@@ -127,6 +135,8 @@ def command(
     begins with a minus goes after a double dash: archiver search -- -is:read
     """
     archive = session.archive()
+    if explaining:
+        return _explain(archive, " ".join(query), as_json)
     if threads:
         from archiver.cli.threads import show_threads
 
@@ -152,6 +162,18 @@ def command(
         say(_range(results, offset) + _why_empty(archive, results))
     else:
         _lines(archive, results, shape)
+
+
+def _explain(archive: Archive, text: str, as_json: bool) -> None:
+    """The tree of a query in words: how many messages each part finds, and at which character it stands."""
+    lines = archive.explain(text)
+    if as_json:
+        from archiver.cli.output import print_json
+
+        return print_json([msgspec.structs.asdict(line) for line in lines])
+    for line in lines:
+        at = "" if line.at is None else f"  at {line.at + 1}"
+        print(f"{line.count:>10,}  {printable('  ' * line.depth + line.text)}{at}")
 
 
 def _objects(archive: Archive, results: Results, offset: int, with_snippets: bool, whole: bool) -> None:

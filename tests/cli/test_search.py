@@ -200,3 +200,39 @@ def test_a_query_that_begins_with_a_minus(library: Home) -> None:
 
 def test_json_and_a_format_exclude_each_other(library: Home) -> None:
     fails(library, ["search", "x", "--json", "--format", "keys"], 2, "--json excludes --format", "choose one")
+
+
+class TestExplain:
+    def test_each_part_with_its_count_and_its_place(self, library: Home) -> None:
+        result = library.good(
+            "search", "--explain", "(invoice OR nowhere) -from:alice is:unread folder:INBOX"
+        )
+        lines = [line.split(maxsplit=1) for line in result.lines()]
+        told = {text: int(count) for count, text in lines}
+        assert list(told)[1:] == [
+            "any of these",
+            "any text has invoice  at 2",
+            "any text has nowhere  at 13",
+            "none of this",
+            "from has alice  at 23",
+            "in one place all of these",
+            "is unread  at 34",
+            "folder is INBOX  at 44",
+        ]
+        assert told["any text has invoice  at 2"] == 1 == told["any of these"]
+        assert told["any text has nowhere  at 13"] == 0 == told["all of these"]
+        assert told["from has alice  at 23"] > 0 < told["folder is INBOX  at 44"]
+        (first, *_) = library.good("search", "--explain", "--json", "invoice").json()
+        assert first == {"depth": 0, "text": "any text has invoice", "count": 1, "at": 0}
+
+    def test_a_mistake_is_one_here_too(self, library: Home) -> None:
+        fails(library, ("search", "--explain", "form:alice"), 2, "no field is called form:")
+
+    def test_a_query_that_takes_too_much_is_an_error_with_its_place(
+        self, library: Home, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("archiver.search.limits.Limits.__init__.__defaults__", (2.0, 3))
+        told = library.call("search", "invoice *in*")
+        assert told.code == 2
+        assert "more than 3 different words are like this" in told.err
+        assert "\n  invoice *in*\n          ^\n" in told.err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +43,30 @@ def test_names_are_unique_but_for_rows_of_other_choices() -> None:
 def test_help_fits_a_terminal_of_110_columns() -> None:
     assert max(map(len, help_text().splitlines())) <= 110
     assert all(line.count("|") - line.count("\\|") == 5 for line in markdown().splitlines())
+
+
+def _examples() -> list[str]:
+    """Every query on the page: of commands, of tables, and in the text."""
+    page = (Path(__file__).parents[2] / "docs" / "query.md").read_text("utf-8")
+    commands = re.findall(
+        r"^ +(?:\$ )?archiver (?:search|count) (?:--explain )?(?:-- )?(.+)$", page, re.MULTILINE
+    )
+    names = "|".join(sorted(BY_NAME, key=len, reverse=True))
+    spans = re.findall(rf"`(-?(?:{names}):[^`]+)`", page)
+    return [*(text.strip("'") for text in commands), *spans]
+
+
+@pytest.mark.parametrize("text", _examples())
+def test_every_example_of_the_page_is_a_query(text: str) -> None:
+    if text == "form:alice":
+        return
+    saved = dict.fromkeys(("invoices", "unpaid"), "subject:invoice")
+    parse(text, now=datetime(2026, 1, 1), saved=saved, message=lambda id: bytes(32))
+
+
+def test_the_page_has_an_example_for_every_row_and_operator() -> None:
+    found = " ".join(_examples())
+    for field in FIELDS:
+        assert field.example in found
+    for sign in ("*", "~", "~2", "NEAR/5", "ADJ/3", "AROUND 5", ":/", "OR", "NOT", "-", "(", '"'):
+        assert sign in found
