@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,9 @@ FEW = 400
 
 BATCH_BYTES = 64 << 20
 """Messages of so many bytes are in memory until they are committed."""
+
+PATIENCE = 2.0
+"""Seconds that who asks to stop waits at least for what is in hand."""
 
 _OTHER = "it was fed from another ledger"
 _STEMMED = "its words were stemmed in another way"
@@ -181,9 +185,9 @@ class Feed:
         if state.attachments == "off" or not self.is_ours(state) or self.is_much(state):
             return
         self._reading_for(state)
-        size = 0
+        size, end = 0, time.monotonic() + PATIENCE
         for queued in self.ledger.changed(state.seen, self.ledger.last_change()):
-            if stop():
+            if time.monotonic() > end and stop():
                 raise InterruptedRun()
             self._prepared[queued.key, queued.received] = self._documents.read(queued)
             size += queued.size

@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from archiver.attachments import Reading, Unread
+from archiver.attachments.cache import Cache, Entry, digest_of
 from archiver.attachments.process import DEADLY, LATE
+from archiver.errors import InterruptedRun
 from archiver.indexer import IndexReport, bulk, drain
 from archiver.indexer import feed as feeding
 from archiver.search.index import Index, open_index
@@ -263,6 +265,21 @@ def test_no_lock_is_held_while_a_few_are_read(tmp_path: Path) -> None:
             deliver(tree, documents.mail(("a.txt", b"absent:%d:" % first + os.fsencode(held))), first=first)
             drain(tree.ledger, index, lock, attachments=READING)
         assert len(found(tree, index, "attachment:absent")) == 2
+    index.close()
+
+
+def test_who_asks_to_stop_does_not_wait_for_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "PATIENCE", 0.5)
+    tree, index = Tree(str(tmp_path)), open_index(index_path(str(tmp_path)))
+    slow = [documents.mail((f"{n}.txt", b"slow:0.6"), (f"{n}.txt", b"words %d" % n)) for n in range(40)]
+    with tree.ledger:
+        deliver(tree, *slow)
+        with pytest.raises(InterruptedRun):
+            drain(tree.ledger, index, nullcontext, attachments=READING, stop=lambda: True)
+        assert index.state() is None
+        with closing(Cache(str(tmp_path))) as known:
+            assert known.get(digest_of(b"words 0"), "text") == Entry("words 0")
+            assert known.get(digest_of(b"words 39"), "text") is None
     index.close()
 
 
