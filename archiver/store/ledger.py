@@ -789,22 +789,29 @@ class Ledger:
             ).rowcount
 
     def queued(self, first: int, count: int) -> Iterator[Queued]:
-        """So many documents of the line, from the first-th on, which is numbered 0."""
-        return self._queued("(SELECT n, document FROM queue WHERE n > ?1 AND n <= ?1 + ?2)", first, count)
+        """So many documents of the line, from the first-th on, which is numbered 0.
+
+        They have the INTERNALDATE they were lined up by, even when an older copy has come since.
+        """
+        return self._queued("(SELECT * FROM queue WHERE n > ?1 AND n <= ?1 + ?2)", first, count)
 
     def changed(self, after: int, upto: int) -> list[Queued]:
         """The documents with a change in (after, upto]; for a few of them."""
-        changed = "SELECT DISTINCT document AS n, document FROM change WHERE number > ? AND number <= ?"
+        changed = (
+            "SELECT c.document AS n, c.document, coalesce(min(p.received), 0) AS received"
+            " FROM change c LEFT JOIN place p ON p.document = c.document"
+            " WHERE c.number > ? AND c.number <= ? GROUP BY c.document"
+        )
         return list(self._queued(f"({changed})", after, upto))
 
     def _queued(self, documents: str, *values: int) -> Iterator[Queued]:
-        """The documents of a table (n, document), in the order of n."""
+        """The documents of a table (n, document, received), in the order of n."""
         with self._translate():
             yield from self._read_queued(documents, *values)
 
     def _read_queued(self, documents: str, *values: int) -> Iterator[Queued]:
         rows = self._db.execute(
-            "SELECT q.n, d.id, d.key, d.size, f.path, p.file, p.flags, p.received"
+            "SELECT q.n, d.id, q.received, d.key, d.size, f.path, p.file, p.flags"
             f" FROM {documents} q JOIN document d ON d.id = q.document"
             " LEFT JOIN place p ON p.document = q.document LEFT JOIN folder f ON f.id = p.folder"
             " ORDER BY q.n, p.gone, p.id",
@@ -812,10 +819,9 @@ class Ledger:
         )
         for _, group in itertools.groupby(rows, key=lambda row: row[0]):
             places = list(group)
-            _, document, key, size = places[0][:4]
-            there = [place for place in places if place[4] is not None]
-            received = min((place[7] for place in there), default=0)
-            yield Queued(document, received, key, size, tuple(place[4:7] for place in there))
+            _, document, received, key, size = places[0][:5]
+            there = tuple(place[5:] for place in places if place[5] is not None)
+            yield Queued(document, received, key, size, there)
 
     def touch(self, keys: Iterable[bytes]) -> None:
         """Ask the index to look at these documents again."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -254,7 +255,7 @@ def test_who_comes_while_a_bulk_goes_on_adds_what_is_new_and_leaves_the_rest(
     reports: list[IndexReport] = []
 
     def meanwhile(done: int, total: int) -> None:
-        if not reports:
+        if index.count() and not reports:
             tree.file(inbox, [dated(45)], first=46, received=1_700_000_000)
             with Ledger(tree.root) as ledger:
                 reports.append(drain(ledger, other, nullcontext, bulk_lock=locked))
@@ -295,6 +296,27 @@ def test_what_was_indexed_anew_meanwhile_is_not_put_back(tree: Tree, index: Inde
     assert hit and [hit.date] == dates == [1_500_000_060]
     assert_done(tree, index)
     other.close()
+
+
+def test_an_older_copy_of_the_last_of_a_share_hides_nothing(
+    tree: Tree, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes when all is lined up; the run ends there. What is between the two dates is not done."""
+    tree.file(tree.folder(), [dated(n) for n in range(45)])
+    lined_up = tree.ledger.queue
+
+    def then_an_older_copy(*line: Any) -> int:
+        count = lined_up(*line)
+        tree.file(tree.folder("Older"), [dated(36)], received=1_500_000_000)
+        return count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tree.ledger, "queue", then_an_older_copy)
+        with pytest.raises(InterruptedRun):
+            drain(tree.ledger, index, nullcontext, workers=1, stop=lambda: index.count() > 0)
+    assert 0 < index.count() < 45
+    drain(tree.ledger, index, nullcontext)
+    assert_done(tree, index)
 
 
 def test_emptied_meanwhile_it_begins_again(tree: Tree, index: Index) -> None:

@@ -670,6 +670,16 @@ class TestChanges:
         assert ledger.queue(2, 5, TOP) == 3
         assert [each.document for each in list(ledger.queued(0, 10))] == [4, 5, 3]
 
+    def test_a_place_in_the_line_is_kept_when_an_older_copy_comes(
+        self, ledger: Ledger, inbox: Folder
+    ) -> None:
+        """How far a bulk is follows from it: with the new date, all that is between would count as done."""
+        ledger.add_places(inbox, [place(n, n, received=100 * n) for n in range(1, 4)])
+        assert ledger.queue(0, 3, TOP) == 3
+        ledger.add_places(inbox, [place(4, 3, received=50)])
+        assert [each.received for each in ledger.queued(0, 10)] == [300, 200, 100]
+        assert [each.received for each in ledger.changed(3, 4)] == [50]
+
     def test_a_line_is_its_owners_alone(self, ledger: Ledger, inbox: Folder) -> None:
         ledger.add_places(inbox, [place(n, n, received=n) for n in range(1, 4)])
         with Ledger(ledger.root) as other:
