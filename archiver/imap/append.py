@@ -60,7 +60,7 @@ class Appending:
         """Let these messages go out. What they are read from may raise its own errors, which end the line."""
         groups: list[_Group] = [bunch] if self._together else [[message] for message in bunch]
         with translate(self._exchange.server):
-            self._under_way.append([(group, self._send(group)) for group in groups])
+            self._under_way.append(self._send_all(groups))
 
     def answer(self) -> list[Outcome]:
         """What became of each message of the oldest bunch that is under way, in their order.
@@ -82,20 +82,28 @@ class Appending:
         # Answers come in the order of the commands: those of others that are under way come first.
         for bunch in self._under_way:
             bunch[:] = [(others, self._tagged(sent)) for others, sent in bunch]
-        sent = [((message,), self._send((message,))) for message in group]
-        for one, tag in sent:
-            outcome = self._outcome(one, tag)
+        for one, sent in self._send_all([(message,) for message in group]):
+            outcome = self._outcome(one, sent)
             yield outcome if isinstance(outcome, Refused) else outcome[0]
 
-    def _send(self, group: _Group) -> bytes | Line:
-        """The tag of a command that was sent, or its last answer where that had to be waited for."""
-        if all(message.size <= self._at_once for message in group):
-            try:
-                return self._exchange.send_pieces(self._pieces(group))
-            except OSError:
-                self._listen()
-                raise
-        return self._step_by_step(group)
+    def _send_all(self, groups: Sequence[_Group]) -> list[tuple[_Group, bytes | Line]]:
+        """A command for each: its tag, or its last answer where that had to be waited for."""
+        sent: list[tuple[_Group, bytes | Line]] = []
+        for group in groups:
+            if all(message.size <= self._at_once for message in group):
+                sent.append((group, self._send(group)))
+            else:
+                # The answers to those before come before the server asks for the first literal.
+                sent = [(earlier, self._tagged(tag)) for earlier, tag in sent]
+                sent.append((group, self._step_by_step(group)))
+        return sent
+
+    def _send(self, group: _Group) -> bytes:
+        try:
+            return self._exchange.send_pieces(self._pieces(group))
+        except OSError:
+            self._listen()
+            raise
 
     def _pieces(self, group: _Group) -> Iterator[bytes]:
         """A command with its literals, in pieces of some size: each is a packet or more."""
