@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
-from time import sleep
+from time import monotonic, sleep
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +18,10 @@ from archiver.smtp import Dsn, Outcome, Session
 from archiver.store.user import User
 
 _MINUTE = 60.0
+# A group of messages that are begun together: how many, how long sending it may take (s), how many bytes.
+_GROUP = 100
+_GROUP_SECONDS = 0.05
+_GROUP_BYTES = 4 << 20
 # So often a stop is looked for while the server's limit makes us wait (seconds).
 _LOOK = 0.5
 
@@ -82,11 +86,12 @@ def deliver(
 ) -> Report:
     """Send what is in the outbox, all through one server; a report, also when nobody took anything.
 
-    Two messages are in memory at a time. via, per_minute: the server's name, and how many messages it gets
-    in a minute at most, those of earlier runs counted; 0: no limit. fault: called with a name between every
-    two steps, for tests. stop: asked between messages; what is left stays as it is. waiting: told who holds
-    the outbox before waiting for it, where `stop` ends it with InterruptedRun. done: told each message's
-    report as it ends; what it raises ends the run, and what is left stays queued. pause: waits, in seconds.
+    Some 4 MB of messages are in memory at a time, or two. via, per_minute: the server's name, and how many
+    messages it gets in a minute at most, those of earlier runs counted; 0: no limit. fault: called with a
+    name between every two steps, for tests. stop: asked between messages; what is left stays as it is.
+    waiting: told who holds the outbox before waiting for it, where `stop` ends it with InterruptedRun. done:
+    told each message's report as it ends; what it raises ends the run, and what is left stays queued. pause:
+    waits, in seconds.
     """
     with user.sending("resend", _unix(now), waiting=waiting, stop=stop) as orphans:
         fault("locked")
@@ -119,6 +124,10 @@ class _Loaded(Struct, frozen=True):
     data: bytes
 
 
+# Begun, and for whom.
+_Claimed = tuple[_Loaded, tuple[str, ...]]
+
+
 class _Delivery:
     """A run over jobs, under the outbox lock, with sessions as needed."""
 
@@ -139,10 +148,13 @@ class _Delivery:
         self.user = user
         self.now = now
         self.pace = pace
+        self.most = 1 if pace.most else _GROUP
         self.fault = fault
         self.stop = stop
         self.done = done
         self.pause = pause
+        # Seconds spent on talking to the server, of the group under way.
+        self.spent = 0.0
         self.error: ArchiverError | None = None
         self.reports = {
             job.id: MessageReport(job.key, job.id, job.message_id, (), None, len(job.to)) for job in jobs
@@ -174,65 +186,95 @@ class _Delivery:
         return True
 
     def drain(self, session: Session) -> int:
-        """Send over this session while it lives; how many messages it outlived."""
+        """Send over this session while it lives; how many messages it outlived.
+
+        Messages are begun in groups, one transaction each, that are as large as a short time allows: where a
+        server is quick, waiting for the disk would take longer than sending.
+        """
         answered = 0
-        current, claimed = self.claim()
-        while current:
-            self.fault("sending")
-            # Fetched now, so that one transaction can end this message and begin the next.
-            with self.untouched(current):
-                following = self.load()
-            outcomes, hint = self.send(session, current, claimed)
-            goes_on = session.alive and not self.stop() and not self.pace.wait(self.now().timestamp())
-            outcomes, due = self.patience(current.job, outcomes)
-            claimed = self.user.finish(
-                current.job.id,
-                outcomes,
-                _unix(self.now),
-                due=due,
-                then=(following.job.id, following.block) if following and goes_on else None,
-            )
-            with self.untouched(following if claimed else None):
-                self.report(current.job, outcomes, hint, due)
-            answered += session.alive
-            if following and not goes_on:
-                self.left.appendleft(following.job)
-                following = None
-            self.fault("recorded")
-            current = following
-            if current and not claimed:
-                current, claimed = self.claim()
+        size = 1
+        group = self.first()
+        while group:
+            self.spent = 0.0
+            outlived, following = self.send_group(session, group, min(2 * size, self.most))
+            answered += outlived
+            quick = _GROUP_SECONDS * len(group) / max(self.spent, 1e-6)
+            size = max(min(int(quick), len(following)), 1)
+            group = following
         return answered
 
-    def claim(self) -> tuple[_Loaded | None, tuple[str, ...]]:
-        """The next message that still has somebody to go to, begun, and to whom."""
+    def first(self) -> list[_Claimed]:
+        """The next message that still has somebody to go to, begun."""
         while loaded := self.load():
-            if claimed := self.user.begin(loaded.job.id, loaded.block, _unix(self.now)):
-                return loaded, claimed
-        return None, ()
+            if to := self.user.begin(loaded.job.id, loaded.block, _unix(self.now)):
+                return [(loaded, to)]
+        return []
 
-    @contextmanager
-    def untouched(self, begun: _Loaded | None) -> Iterator[None]:
-        """Around what runs between a message's claim and its first byte: an error takes the claim back."""
+    def send_group(
+        self, session: Session, group: Sequence[_Claimed], size: int
+    ) -> tuple[int, list[_Claimed]]:
+        """Send what is begun; how many the session outlived, and the next group, begun with the last outcome.
+
+        An error takes back what was begun and of which no byte went out, as does a session that ends.
+        """
+        answered, untouched = 0, deque(group)
         try:
-            yield
+            while untouched:
+                self.fault("sending")
+                # Fetched now, so that one transaction can end this message and begin the next ones.
+                following = self.gather(size) if len(untouched) == 1 else []
+                message, to = untouched.popleft()
+                outcomes, hint = self.send(session, message, to)
+                outcomes, due = self.patience(message.job, outcomes)
+                goes_on = self.goes_on(session)
+                then = [(each.job.id, each.block) for each in following] if goes_on else []
+                durable = not untouched or not goes_on
+                claims = self.user.finish(
+                    message.job.id, outcomes, _unix(self.now), due=due, then=then, durable=durable
+                )
+                answered += session.alive
+                if claims:
+                    untouched.extend(zip(following, claims, strict=True))
+                    following = []
+                self.report(message.job, outcomes, hint, due)
+                self.fault("recorded")
+                if claims or not goes_on:
+                    break
         except BaseException:
-            if begun:
-                self.user.release(begun.job.id, _unix(self.now))
+            self.user.release([each.job.id for each, _ in untouched], _unix(self.now))
             raise
+        if goes_on:
+            # Somebody may have taken it out of our hands meanwhile.
+            return answered, [each for each in untouched if each[1]] or self.first()
+        self.user.release([each.job.id for each, _ in untouched], _unix(self.now))
+        self.left.extendleft(reversed([*(each.job for each, _ in untouched), *(f.job for f in following)]))
+        return answered, []
+
+    def goes_on(self, session: Session) -> bool:
+        return session.alive and not self.stop() and not self.pace.wait(self.now().timestamp())
+
+    def gather(self, size: int) -> list[_Loaded]:
+        """The next messages, not yet begun: so many, or as much as may be in memory."""
+        found: list[_Loaded] = []
+        while len(found) < size and sum(len(each.data) for each in found) < _GROUP_BYTES:
+            loaded = self.load()
+            if loaded is None:
+                break
+            found.append(loaded)
+        return found
 
     def send(
         self, session: Session, message: _Loaded, to: Sequence[str]
     ) -> tuple[tuple[Outcome, ...], str | None]:
         self.pace.note(self.now().timestamp())
-        job = message.job
+        job, began = message.job, monotonic()
         try:
-            data = message.block + message.data
-            return session.send(
-                job.sender, to, data, self.fault, Dsn(job.recipe.notify, job.message_id)
-            ), None
+            data, dsn = message.block + message.data, Dsn(job.recipe.notify, job.message_id)
+            return session.send(job.sender, to, data, self.fault, dsn), None
         except ArchiverError as exc:
             return _same_for_all(to, exc), exc.hint
+        finally:
+            self.spent += monotonic() - began
 
     def load(self) -> _Loaded | None:
         """The next message whose bytes can be had; one whose bytes cannot has failed."""

@@ -385,13 +385,13 @@ class User:
             self._db.execute("UPDATE message SET block = ? WHERE id = ?", (block, message))
         return tuple(address for _, address in sorted(rows))
 
-    def release(self, message: int, now: int) -> None:
+    def release(self, messages: Iterable[int], now: int) -> None:
         """Take back `begin`, for recipients of whom no byte went out: they are `queued`."""
         with self._transaction():
-            self._db.execute(
+            self._db.executemany(
                 """UPDATE recipient SET status = 'queued', updated = ?, tries = tries - 1
                 WHERE message = ? AND status = 'sending'""",
-                (now, message),
+                [(now, message) for message in messages],
             )
 
     def finish(
@@ -401,16 +401,28 @@ class User:
         now: int,
         *,
         due: int | None = None,
-        then: tuple[int, bytes] | None = None,
-    ) -> tuple[str, ...]:
-        """Record what became of a message and, in the same transaction, begin the next: its id and block.
+        then: Sequence[tuple[int, bytes]] = (),
+        durable: bool = True,
+    ) -> list[tuple[str, ...]]:
+        """Record what became of a message and, in the same transaction, begin others: their ids and blocks.
 
-        `due` is when what is deferred may be tried again by the daemon. One fsync for both. The addresses
-        begun, as of `begin`.
+        `due` is when what is deferred may be tried again by the daemon. For each begun the addresses, as of
+        `begin`. Without `durable` it is known from now on, also when this process is killed; should the
+        machine lose its power before the next durable change, the message is `sending` again, so `unknown`.
         """
-        with self._transaction():
+        with self._transaction() if durable else self._hasty_transaction():
             self._record(message, outcomes, now, due)
-            return () if then is None else self._begin(*then, now)
+            return [self._begin(id, block, now) for id, block in then]
+
+    @contextmanager
+    def _hasty_transaction(self) -> Iterator[None]:
+        """As `_transaction`, and left to the kernel to write; the next durable one takes it to the disk."""
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        try:
+            with self._transaction():
+                yield
+        finally:
+            self._db.execute("PRAGMA synchronous=FULL")
 
     def settle(self, results: Iterable[tuple[int, Sequence[Outcome], int | None]], now: int) -> None:
         """Record what became of many messages, all or none: id, outcomes, when deferred ones are due."""

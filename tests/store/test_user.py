@@ -56,7 +56,7 @@ def test_a_message_goes_from_queued_to_its_outcomes(root: str) -> None:
         assert user.begin(id, b"Resent-From: me@example.org\r\n", 200) == (YOU, THEY)
         assert statuses(user, id) == [(YOU, "sending"), (THEY, "sending")]
         outcomes = [Outcome(YOU, "sent", 250, "taken"), Outcome(THEY, "failed", 550, "unknown")]
-        assert user.finish(id, outcomes, 300) == ()
+        assert user.finish(id, outcomes, 300) == []
         message = user.message(id)
         assert message.block == b"Resent-From: me@example.org\r\n"
         assert [(r.status, r.code, r.reply, r.updated) for r in message.recipients] == [
@@ -70,7 +70,8 @@ def test_one_message_ends_and_the_next_begins_together(root: str) -> None:
     with User(root) as user:
         first, second = user.queue([SOMEBODY, SOMEBODY], 100)
         user.begin(first, b"1", 200)
-        assert user.finish(first, [Outcome(YOU, "sent", 250, "")], 300, then=(second, b"2")) == (YOU, THEY)
+        sent = [Outcome(YOU, "sent", 250, "")]
+        assert user.finish(first, sent, 300, then=[(second, b"2")]) == [(YOU, THEY)]
         assert statuses(user, first) == [(YOU, "sent"), (THEY, "sending")]
         assert statuses(user, second) == [(YOU, "sending"), (THEY, "sending")]
         assert user.message(second).block == b"2"
@@ -127,8 +128,7 @@ def test_what_was_begun_and_not_touched_is_queued_again(root: str) -> None:
             to = user.begin(first, b"", 200)
             user.begin(second, b"", 200)
             user.finish(second, [Outcome(YOU, "sent", 250, "ok")], 200)
-            user.release(first, 300)
-            user.release(second, 300)
+            user.release([first, second], 300)
             assert statuses(user, first) == [(YOU, "queued"), (THEY, "queued")]
             assert statuses(user, second) == [(YOU, "sent"), (THEY, "queued")]
             assert user.begin(first, b"", 400) == to
