@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -26,6 +27,7 @@ from tests.cli.home import PASSWORD, Home, complains, until
 from tests.cli.mails import mail
 from tests.servers.dovecot import User
 from tests.servers.scripted import ScriptedServer, bye, late, reply
+from tests.servers.smtp import Sink
 
 Scripted = Callable[..., ScriptedServer]
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -482,6 +484,35 @@ class TestStarting:
         run = Run(load(home.config))
         run.stop()
         assert isinstance(run.error, UsageError) and "no account has a schedule" in run.error.message
+
+
+class TestOutbox:
+    def test_what_is_queued_or_deferred_goes_out_when_it_is_due(
+        self, work: tuple[Home, User], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("archiver.schedule._OUTBOX_EVERY", 0.1)
+        home, _ = work
+        with Sink() as sink:
+            home.smtp(sink.port)
+            home.smtp(sink.port, "gone")
+            home.good("sync")
+            (id,) = [line.split()[0] for line in home.good("search", "first").lines()]
+            home.good("resend", id, "--to", "you@example.org", "--queue")
+            home.good("resend", id, "--to", "they@example.org", "--queue", "--via", "gone")
+            del home.settings["smtp"]["gone"]
+            home.write()
+            sink.play(mail="451 later")
+            with running(every(home, 3600)) as run:
+                run.says("the outbox: 1 deferred, 1 failed (no sending server gone in the configuration)")
+                assert sink.messages == []
+                sink.play()
+                with sqlite3.connect(f"{home.root}/user.sqlite3") as db:
+                    db.execute("UPDATE recipient SET due = 1 WHERE due IS NOT NULL")
+                db.close()
+                run.says("the outbox: 1 sent")
+            assert len(sink.messages) == 1
+        statuses = [each["recipients"][0]["status"] for each in home.good("outbox", "--json").json()]
+        assert statuses == ["failed", "sent"]
 
 
 class TestProcess:
