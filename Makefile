@@ -56,6 +56,7 @@ bench: .venv/installed-dev ## every figure of docs/benchmarks.md once, beside mb
 	.venv/bin/python -m bench.restore --runs 1
 	.venv/bin/python -m bench.exchange --runs 1
 	.venv/bin/python -m bench.push
+	.venv/bin/python -m bench.send
 	.venv/bin/python -m bench.search
 	.venv/bin/python -m bench.verbs
 	.venv/bin/python -m bench.threads

@@ -256,11 +256,10 @@ class _Delivery:
     def gather(self, size: int) -> list[_Loaded]:
         """The next messages, not yet begun: so many, or as much as may be in memory."""
         found: list[_Loaded] = []
-        while len(found) < size and sum(len(each.data) for each in found) < _GROUP_BYTES:
-            loaded = self.load()
-            if loaded is None:
-                break
+        total = 0
+        while len(found) < size and total < _GROUP_BYTES and (loaded := self.load()):
             found.append(loaded)
+            total += len(loaded.data)
         return found
 
     def send(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 
@@ -55,6 +56,7 @@ def check_address(address: str) -> None:
         raise UsageError(f"not an address: {_shown(address)}: {reason}", hint="write it as name@example.org")
 
 
+@functools.lru_cache(1024)
 def _problem(address: str) -> str | None:
     if not address.isprintable():
         return "a control character or line break in it"

@@ -191,6 +191,7 @@ class User:
                     os.fchmod(fd, 0o600)
                 os.close(fd)
             self._db = connect(self.path)
+        self._durable = True
         try:
             self._prepare()
         except BaseException:
@@ -238,9 +239,15 @@ class User:
             return self._db.execute(sql, values).fetchall()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing, and durable when the block ends."""
+    def _transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """All or nothing, and durable when the block ends.
+
+        Else it is left to the kernel to write, and the next durable one takes it to the disk.
+        """
         with self._translate():
+            if durable is not self._durable:
+                self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -410,19 +417,9 @@ class User:
         `begin`. Without `durable` it is known from now on, also when this process is killed; should the
         machine lose its power before the next durable change, the message is `sending` again, so `unknown`.
         """
-        with self._transaction() if durable else self._hasty_transaction():
+        with self._transaction(durable=durable):
             self._record(message, outcomes, now, due)
             return [self._begin(id, block, now) for id, block in then]
-
-    @contextmanager
-    def _hasty_transaction(self) -> Iterator[None]:
-        """As `_transaction`, and left to the kernel to write; the next durable one takes it to the disk."""
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        try:
-            with self._transaction():
-                yield
-        finally:
-            self._db.execute("PRAGMA synchronous=FULL")
 
     def settle(self, results: Iterable[tuple[int, Sequence[Outcome], int | None]], now: int) -> None:
         """Record what became of many messages, all or none: id, outcomes, when deferred ones are due."""

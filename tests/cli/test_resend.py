@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from archiver.message import parse
 from archiver.resend import new_message_id, resent_block
 from archiver.smtp import Mailbox
 from tests.cli import mails
 from tests.cli.home import PASSWORD, Home, complains, fails
+from tests.servers.dovecot import User
 from tests.servers.smtp import DROP, STALL, Offer, Sink
 from tests.servers.tls import Authority, Certificate, self_signed
 
@@ -244,3 +246,167 @@ class TestOutbox:
         )
         assert list(recipient) == ["address", "status", "code", "reply", "updated", "tries", "due"]
         assert (recipient["status"], recipient["code"]) == ("sent", 250)
+
+
+class TestWays:
+    @pytest.mark.parametrize("way", ["attachment", "file"])
+    def test_in_a_message_of_ones_own(self, sending: Home, sink: Sink, way: str) -> None:
+        template = sending.path / "template"
+        template.write_text("Subject: $count from $from\n\nAs you asked:\n$subject\n")
+        more = ("--as", way, "--template", str(template), "--cc", "dave@example.org")
+        sending.good("resend", INVOICE, PAGE, *TO, *more)
+        (received,) = sink.messages
+        assert received.rcpt_tos == ("carol@example.org", "dave@example.org")
+        read = parse(received.data)
+        assert read.subject.startswith("2 from ") and "As you asked:\nInvoice for March" in read.text
+        assert [each.content_type for each in read.attachments] == [
+            {"attachment": "message/rfc822", "file": "application/octet-stream"}[way]
+        ] * 2
+        (entry,) = sending.good("outbox", "--json").json()
+        assert entry["as"] == way and [key[:8] for key in entry["originals"]] == [INVOICE, PAGE]
+
+    def test_several_up_to_a_size(self, sending: Home, sink: Sink) -> None:
+        sending.good("resend", INVOICE, PAGE, *TO, "--as", "file", "--message-size", "1K", "--note", "x")
+        assert [parse(got.data).subject for got in sink.messages] == [
+            "Fwd: Invoice for March",
+            "Fwd: Only a page",
+        ]
+
+    def test_as_it_was(self, sending: Home, sink: Sink) -> None:
+        sending.good("resend", INVOICE, *TO, "--as", "original", "--bcc", "dave@example.org")
+        assert sink.messages[0].data == mails.INVOICE
+        assert sink.messages[0].rcpt_tos == ("carol@example.org", "dave@example.org")
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--subject", "a\r\nBcc: b@example.org", "--as", "file"], "line break"),
+            (["--subject", "a"], "--as attachment"),
+            (["--as", "file", "--drop-bcc"], "stays as it is"),
+            (["--notify", "never", "--notify", "delay"], "--notify never"),
+            (["--wait", "soon"], "time span"),
+            (["--message-size", "much"], "size"),
+        ],
+    )
+    def test_what_does_not_go_together(
+        self, sending: Home, sink: Sink, options: list[str], words: str
+    ) -> None:
+        complains(sending.call("resend", INVOICE, *TO, *options), 2, words)
+        assert sink.connections == 0 and outcomes(sending) == []
+
+
+class TestSelection:
+    def test_what_a_search_prints(self, sending: Home, sink: Sink) -> None:
+        listed = sending.path / "ids"
+        listed.write_text(sending.good("search", "gazette after:2024-02-20").out)
+        sending.good("resend", "--from-file", str(listed), *TO)
+        assert len(sink.messages) == 6
+
+    def test_more_than_ten_are_asked_about(self, sending: Home, sink: Sink) -> None:
+        listed = sending.path / "ids"
+        listed.write_text(sending.good("search", "gazette", "--limit", "11").out)
+        arguments = ["resend", "--from-file", str(listed), *TO]
+        fails(sending, arguments, 2, "11 messages would go to carol@example.org", "--yes")
+        complains(sending.call(*arguments, "--limit", "10"), 2, "11 messages are selected; 10 are the most")
+        assert sink.connections == 0
+        sending.good(*arguments, "--yes")
+        assert len(sink.messages) == 11
+
+
+class TestTwice:
+    def test_within_a_day_only_when_asked(self, sending: Home, sink: Sink) -> None:
+        sending.good("resend", INVOICE, *TO)
+        words = (f"message {INVOICE} to carol@example.org is sent already", "--again")
+        fails(sending, ["resend", INVOICE, *TO], 2, *words)
+        assert len(sink.messages) == 1
+        sending.good("resend", INVOICE, *TO, "--again")
+        assert len(sink.messages) == 2
+
+    @pytest.mark.parametrize(("answer", "messages"), [("y\n", 2), ("n\n", 1)])
+    def test_a_person_is_asked(self, sending: Home, sink: Sink, answer: str, messages: int) -> None:
+        sending.good("resend", INVOICE, *TO)
+        result = sending.terminal("resend", INVOICE, *TO, answers={"Send all the same? [y/N]: ": answer})
+        assert len(sink.messages) == messages, result
+
+    def test_an_unknown_one_is_sent_again_by_the_users_word_alone(self, sending: Home, sink: Sink) -> None:
+        sink.play(dot=DROP)
+        sending.call("resend", INVOICE, *TO)
+        assert outcomes(sending) == [("carol@example.org", "unknown")]
+        sink.play()
+        sending.good("outbox", "retry", "1")
+        assert outcomes(sending) == [("carol@example.org", "sent")]
+        first, second = sink.messages
+        assert first.data == second.data
+        complains(sending.call("outbox", "retry", "1"), 1, "nobody is left")
+        complains(sending.call("outbox", "retry", "7"), 2, "no message 7 in the outbox")
+
+    def test_queued_and_cancelled(self, sending: Home, sink: Sink) -> None:
+        sending.good("resend", INVOICE, *TO, "--to", "dave@example.org", "--queue")
+        assert sink.connections == 0
+        assert {status for _, status in outcomes(sending, "--open")} == {"queued"}
+        sending.good("outbox", "cancel", "1", "--to", "dave@example.org")
+        assert outcomes(sending)[1] == ("dave@example.org", "failed")
+        shown = sending.good("outbox", "show", "1").out
+        assert "as resent from me@example.org" in shown and "dave@example.org (cancelled)" in shown
+        assert sending.good("outbox", "show", "1", "--json").json()["outbox_id"] == 1
+        assert len(sending.good("outbox", "list").lines()) == 3
+
+
+class TestWaiting:
+    def test_what_is_deferred_is_tried_again_meanwhile(
+        self, sending: Home, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def soon(now: int, tries: int) -> int:
+            sink.play()
+            return now + 1
+
+        monkeypatch.setattr("archiver.resend.delivery.next_try", soon)
+        sink.play(mail="451 later")
+        result = sending.good("resend", INVOICE, *TO, "--wait", "1m")
+        assert [line.split()[1] for line in result.lines()] == ["deferred", "sent"]
+        assert "1 message deferred: trying again at " in result.err
+
+
+class TestDeliveredBefore:
+    """A message that says it was delivered to the recipient: his server would return it."""
+
+    @pytest.fixture
+    def looping(self, home: Home, mailbox: User, sink: Sink) -> tuple[Home, str]:
+        mailbox.save(b"Delivered-To: Carol@example.org\r\nBcc: x@example.org\r\n" + mails.INVOICE)
+        home.mailbox(mailbox)
+        home.smtp(sink.port)
+        home.good("sync")
+        return home, home.good("search", "invoice").lines()[0].split()[0]
+
+    def test_nobody_can_be_asked(self, looping: tuple[Home, str], sink: Sink) -> None:
+        home, id = looping
+        words = (f"message {id} was delivered to carol@example.org before", "--drop-delivered-to")
+        fails(home, ["resend", id, *TO], 2, *words)
+        assert sink.connections == 0 and outcomes(home) == []
+        home.good("resend", id, "--to", "dave@example.org")
+        assert sink.messages[0].data.count(b"Delivered-To") == 1
+
+    def test_it_goes_without_that_line(self, looping: tuple[Home, str], sink: Sink) -> None:
+        home, id = looping
+        home.good("resend", id, *TO, "--drop-delivered-to")
+        assert sink.messages[0].data.endswith(b"\r\nBcc: x@example.org\r\n" + mails.INVOICE)
+        assert b"Delivered-To" not in sink.messages[0].data
+
+    @pytest.mark.parametrize(("answer", "messages"), [("y\n", 1), ("n\n", 0)])
+    def test_a_person_is_asked(
+        self, looping: tuple[Home, str], sink: Sink, answer: str, messages: int
+    ) -> None:
+        home, id = looping
+        question = "Send it without that Delivered-To line? [y/N]: "
+        result = home.terminal("resend", id, *TO, columns=300, answers={question: answer})
+        assert len(sink.messages) == messages, result
+
+    def test_a_dry_run_tells(self, looping: tuple[Home, str], sink: Sink) -> None:
+        home, id = looping
+        said = home.good("resend", id, *TO, "--dry-run").err.splitlines()
+        assert said == [
+            f"{id} was delivered to carol@example.org before: --drop-delivered-to",
+            f"{id} shows its blind recipients: --drop-bcc leaves them out",
+        ]
+        attached = home.good("resend", id, *TO, "--dry-run", "--as", "attachment")
+        assert attached.err == "" and "attachment, " in attached.out
