@@ -6,6 +6,7 @@ warm time is CPU time in this process; a whole one is the wall clock of a proces
 
 from __future__ import annotations
 
+import resource
 import shutil
 import statistics
 import subprocess
@@ -52,6 +53,44 @@ QUERIES = (
     Query("a Chinese phrase", "公司的保密信", '"公司的保密信"', '"公司的保密信"'),
     Query("not found", "xylophonistically"),
 )
+
+OPERATORS = (
+    ("any of several words", "patch OR kernel OR driver"),
+    ("negation only", "-the"),
+    ("every message", "*"),
+    ("has", "has:attachment"),
+    ("mimetype", "mimetype:text"),
+    ("list", "list:linux"),
+    ("id", "id:nobody@example.org"),
+    ("dates", "date:2020..2021-03"),
+    ("sizes", "size:10k..20k"),
+    ("larger, rare", "larger:200k"),
+    ("received", "received:2021"),
+    ("folder", "folder:inbox"),
+    ("label", "label:none"),
+    ("tag", "tag:none"),
+    ("not in a folder, a word", "-folder:inbox patch"),
+    ("in an attachment", "attachment:patch"),
+)
+"""Queries that take no longer than words do."""
+
+SLOWER = (
+    ("*infix*, rare", "*uctur*"),
+    ("*infix*, common", "*at*"),
+    ("*suffix", "*ing"),
+    ("in*side", "un*ed"),
+    ("fuzzy", "kernle~"),
+    ("fuzzy, two letters", "documantaton~2"),
+    ("fuzzy, a short word", "abc~"),
+    ("NEAR", "patch NEAR/5 kernel"),
+    ("NEAR of common words", "of NEAR/2 the"),
+    ("ADJ of phrases", '"of the" ADJ/5 "in the"'),
+    ("regular expression", "subject:/re.+patch/"),
+    ("regular expression, not found", "subject:/(x+x+)+y/"),
+    ("regular expression on senders", "from:/@.*google/"),
+    ("a letter and *", "a*"),
+)
+"""Queries that look through all words, or all subjects."""
 
 
 def main() -> None:
@@ -117,6 +156,8 @@ def warm(root: str, *, large: bool) -> None:
             times = told(index, places, query.name, query.ours, "newest", 0)
             worst, medians = max(worst, *times), max(medians, statistics.median(times))
         told(index, places, "unread in a folder", "is:unread folder:inbox patch", "newest", 0)
+        quick = max(statistics.median(told(index, places, *each)) for each in OPERATORS)
+        slower = [told(index, places, *each) for each in SLOWER]
         deep = [
             statistics.median(
                 told(index, places, f"{query.name}, from {DEEP:,} on", query.ours, "newest", DEEP)
@@ -131,6 +172,12 @@ def warm(root: str, *, large: bool) -> None:
     if large:
         common.verdict(f"newest: slowest median {ms(medians)}", "10 ms", medians < 0.010)
         common.verdict(f"newest: worst {ms(worst)}", "50 ms", worst < 0.050)
+        common.verdict(f"operators: slowest median {ms(quick)}", "50 ms", quick < 0.050)
+        patterns = max(map(statistics.median, slower))
+        common.verdict(f"patterns: slowest median {ms(patterns)}", "250 ms", patterns < 0.250)
+        common.verdict(f"patterns: worst {ms(max(map(max, slower)))}", "2 s", max(map(max, slower)) < 2)
+        taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        common.verdict(f"memory: {taken} MiB", "500 MiB", taken < 500)
         common.verdict(f"from {DEEP:,} on: slowest median {ms(max(deep))}", "100 ms", max(deep) < 0.100)
         common.verdict(f"best of a common word: {ms(best)}", "100 ms", best < 0.100)
         common.verdict(f"a conversation: median {ms(talk)}", "50 ms", talk < 0.050)

@@ -12,6 +12,7 @@ from archiver.search.patterns import Probe, fitting, longest, probes, within
 from archiver.search.tree import Fuzzy, Glob
 from archiver.search.whoosh.lexicon import Lexicon
 from archiver.search.whoosh.lists import Postings
+from archiver.search.whoosh.postings import frequency
 from archiver.search.whoosh.segment import Segment
 
 # Lists of one group that are held at once; of more, only their documents are.
@@ -37,7 +38,7 @@ class Group:
     @cached_property
     def frequency(self) -> int:
         """In how many documents each of the terms is, added up."""
-        return sum(each.frequency for each in self._all())
+        return sum(map(frequency, self._entries()))
 
     @cached_property
     def _known(self) -> tuple[list[int], list[Postings]]:
