@@ -1,7 +1,10 @@
 """Finding messages: the query language, the analysis of text, the index and its engines.
 
 fields      the one table of query fields
-query       text of a query -> frozen tree (tree.py)
+query       text of a query -> frozen tree (tree.py), by tokens and leaves
+printer     a tree -> text of a query, and words
+patterns    words of a form, words that are some letters apart; regex: regular expressions
+limits      what a query may take
 analysis    text -> terms, the same for index and query
 places      tree of place predicates -> numbers of documents, asked from the ledger
 threads     which messages belong together, and who answers whom

@@ -21,7 +21,7 @@ Does not look at an index: a word that occurs nowhere is a good query.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import NoReturn
@@ -31,24 +31,21 @@ import msgspec
 from archiver.errors import NotFoundError, QueryError
 from archiver.search import values
 from archiver.search.analysis import ends_in_word, fold, is_paired, query_terms, stem_alternatives, terms
-from archiver.search.fields import BY_NAME, CHOICES, FIELDS, STEMMED, SYNONYMS, Field
+from archiver.search.fields import BY_NAME, STEMMED, Field
 from archiver.search.ids import id_term
+from archiver.search.leaves import LEAVES
 from archiver.search.saved import DEPTH_LIMIT as SAVED_LIMIT
+from archiver.search.tokens import Token, nearest, tokens
 from archiver.search.tree import (
     All,
-    DateRange,
-    Exact,
     Fuzzy,
     Glob,
     Near,
     Node,
     Phrase,
-    Place,
     Prefix,
-    Received,
     Regex,
     SamePlace,
-    SizeRange,
     Thread,
     Word,
     both,
@@ -68,27 +65,11 @@ FUZZY_LEAST = {1: 3, 2: 6}
 PLACES_LIMIT = 200
 """Questions about places; the ledger takes no condition that is nested a thousand levels deep."""
 
-_QUOTES = '"“”„\uff02'
-_space = re.compile(r"\s*")
-_word = re.compile(f"[^\\s(){_QUOTES}]+")
 _no_character = re.compile("[\ud800-\udfff]")
-_quote = re.compile(f"[{_QUOTES}]")
-_field = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):")
 _short_id = re.compile(r"[0-9A-Fa-f]{4,64}\Z")
-_near = re.compile(r"(?:(?:NEAR|ADJ)(?:/\d+)?|AROUND[ ]+\d+)(?![^\s()])")
-_slashes = re.compile(r"/((?:[^/\\]|\\.)*)/", re.DOTALL)
 _fuzzy = re.compile(r"(.+)~(\d*)\Z", re.DOTALL)
 _escaped = re.compile(r"\\.", re.DOTALL)
 _stars = re.compile(r"\*+")
-_not_a_value = re.compile(r"//|:|\\")
-
-
-class _Token(msgspec.Struct, frozen=True):
-    """`kind` is ( ) word phrase regex field AND OR NOT NEAR end; `at` the position in the query."""
-
-    kind: str
-    text: str
-    at: int
 
 
 def _unknown(text: str) -> NoReturn:
@@ -115,7 +96,7 @@ def parse(
     return _Parser(text, _checked(text), now, stemming, message, searches, spots).whole(0)
 
 
-def _checked(text: str) -> list[_Token]:
+def _checked(text: str) -> list[Token]:
     """The tokens of a query that is one."""
     if len(text) > LENGTH_LIMIT:
         raise QueryError(f"the query is longer than {LENGTH_LIMIT} characters", text, LENGTH_LIMIT)
@@ -123,7 +104,7 @@ def _checked(text: str) -> list[_Token]:
         raise QueryError("the query has a byte here that is not UTF-8", text, found.start())
     if not text.strip():
         raise QueryError("the query is empty", text, 0, hint="give a word to look for")
-    return list(_tokens(text))
+    return list(tokens(text))
 
 
 def thread_of(text: str, message: Callable[[str], bytes]) -> Thread:
@@ -137,93 +118,6 @@ def thread_of(text: str, message: Callable[[str], bytes]) -> Thread:
             f"{text!r} is no id", hint="take one from the first column of `archiver search`, or a Message-ID"
         )
     return Thread(id=id_term(bare))
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    at = 0
-    while True:
-        found = _space.match(text, at)
-        at = found.end() if found else at
-        if at == len(text):
-            break
-        token, at = _token(text, at)
-        yield token
-        if token.kind == "field" and text[at : at + 1] == "/" and BY_NAME[token.text].regex:
-            yield (regex := _regex_token(text, at))
-            at += len(regex.text)
-        elif token.kind == "field" and (value := _word.match(text, at)):
-            yield _Token("word", value[0], at)
-            at = value.end()
-    yield _Token("end", "", len(text))
-
-
-def _token(text: str, at: int) -> tuple[_Token, int]:
-    """The token that begins at `at`, and where it ends."""
-    if text[at] == "(":
-        return _Token("(", "(", at), at + 1
-    if text[at] == ")":
-        return _Token(")", ")", at), at + 1
-    if text[at] in _QUOTES:
-        close = _quote.search(text, at + 1)
-        if not close:
-            raise QueryError("the quotation mark is never closed", text, at)
-        return _Token("phrase", text[at + 1 : close.start()], at), close.end()
-    if text[at] == "-":
-        return _Token("NOT", "-", at), at + 1
-    return _plain(text, at)
-
-
-def _regex_token(text: str, at: int) -> _Token:
-    """A regular expression with its slashes."""
-    found = _slashes.match(text, at)
-    if not found:
-        raise QueryError(
-            "the regular expression is never closed", text, at, hint="it ends with a /; inside, write \\/"
-        )
-    end = found.end()
-    if end < len(text) and not text[end].isspace() and text[end] != ")":
-        raise QueryError(
-            "something stands right behind the regular expression",
-            text,
-            end,
-            hint="a / inside is written \\/",
-        )
-    return _Token("regex", found[0], at)
-
-
-def _plain(text: str, at: int) -> tuple[_Token, int]:
-    """A word, an operator, or the name of a field with its colon."""
-    found = _word.match(text, at)
-    assert found
-    word = found[0]
-    if word in ("AND", "OR", "NOT"):
-        return _Token(word, word, at), found.end()
-    if near := _near.match(text, at):
-        return _Token("NEAR", near[0], at), near.end()
-    field = _field.match(word)
-    if field is None or _not_a_value.match(word, field.end()):
-        return _Token("word", word, at), found.end()
-    if field[1].lower() not in BY_NAME:
-        if any(map(str.isdigit, field[1])):
-            return _Token("word", word, at), found.end()
-        _unknown_field(text, field[1], at)
-    return _Token("field", field[1].lower(), at), at + field.end()
-
-
-def _unknown_field(text: str, name: str, at: int) -> NoReturn:
-    near = _nearest(name, BY_NAME)
-    hint = (
-        f"did you mean {near}:?"
-        if near
-        else "fields are " + ", ".join(dict.fromkeys(f"{f.name}:" for f in FIELDS))
-    )
-    raise QueryError(f"no field is called {name}:", text, at, hint=f"{hint}; quote it to look for the words")
-
-
-def _nearest(word: str, choices: Sequence[str] | dict[str, Field]) -> str | None:
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(word.lower(), choices, 1)), None)
 
 
 class _Saved(msgspec.Struct):
@@ -240,7 +134,7 @@ class _Parser:
     def __init__(
         self,
         text: str,
-        tokens: list[_Token],
+        tokens: list[Token],
         now: datetime,
         stemming: str,
         message: Callable[[str], bytes],
@@ -265,10 +159,10 @@ class _Parser:
         return tree
 
     @property
-    def token(self) -> _Token:
+    def token(self) -> Token:
         return self.tokens[self.next]
 
-    def take(self) -> _Token:
+    def take(self) -> Token:
         token = self.tokens[self.next]
         self.next += 1
         return token
@@ -326,7 +220,7 @@ class _Parser:
             self.fail("there is no letter or digit to look for", token.at)
         return fixed
 
-    def distance(self, operator: _Token) -> int:
+    def distance(self, operator: Token) -> int:
         digits = "".join(filter(str.isdigit, operator.text))
         distance = int(digits[:9]) if digits else NEAR_DISTANCE
         if not 1 <= distance <= NEAR_LIMIT:
@@ -338,7 +232,7 @@ class _Parser:
         self.spots.setdefault(leaf, at)
         return leaf
 
-    def operand_after(self, operator: _Token) -> None:
+    def operand_after(self, operator: Token) -> None:
         if self.token.kind in ("AND", "OR", "NEAR", ")", "end"):
             self.fail(f"nothing follows {operator.text}", operator.at, _AS_A_WORD.get(operator.text))
 
@@ -363,7 +257,7 @@ class _Parser:
             self.fail("the parenthesis was never opened", token.at)
         self.fail(f"nothing stands before {token.text}", token.at, _AS_A_WORD.get(token.text))
 
-    def group(self, opening: _Token, field: Field | None, depth: int) -> Node:
+    def group(self, opening: Token, field: Field | None, depth: int) -> Node:
         if self.token.kind == ")":
             self.fail("the parentheses are empty", opening.at)
         if self.token.kind == "end":
@@ -395,7 +289,7 @@ class _Parser:
             self.fail("- stands before the field, not after it", end, f"as in -{field.example}")
         return field
 
-    def leaf(self, field: Field | None, token: _Token) -> Node:
+    def leaf(self, field: Field | None, token: Token) -> Node:
         if token.kind == "regex" and field:
             return self.regex(field.name, token)
         if field is None or field.takes == "words":
@@ -403,7 +297,7 @@ class _Parser:
         if field.takes == "message":
             return self.thread(field, token)
         try:
-            leaf = _LEAVES[field.takes](field, token.text, self.now)
+            leaf = LEAVES[field.takes](field, token.text, self.now)
         except values.BadValue as error:
             start = token.at + (token.kind == "phrase")
             self.fail(f"{field.name}:{token.text} {error}", start + error.offset, f"as in {field.example}")
@@ -412,7 +306,7 @@ class _Parser:
             self.fail(f"more than {PLACES_LIMIT} accounts, folders, labels and flags", token.at)
         return leaf
 
-    def thread(self, field: Field, token: _Token) -> Node:
+    def thread(self, field: Field, token: Token) -> Node:
         start = token.at + (token.kind == "phrase")
         self.threads += 1
         if self.threads > THREADS_LIMIT:
@@ -422,11 +316,11 @@ class _Parser:
         except NotFoundError as error:
             self.fail(error.message, start, error.hint)
 
-    def search(self, token: _Token, depth: int) -> Node:
+    def search(self, token: Token, depth: int) -> Node:
         """The tree of a saved search: as if its text stood here in parentheses."""
         name, saved = token.text.lower(), self.saved
         if name not in saved.searches:
-            near = _nearest(name, list(saved.searches))
+            near = nearest(name, list(saved.searches))
             hint = f"did you mean {near}?" if near else "they stand under searches: in the configuration"
             self.fail(f"no search is saved as {token.text}", token.at, hint)
         if name in saved.within:
@@ -447,7 +341,7 @@ class _Parser:
         self.places, self.threads, saved.left = parser.places, parser.threads, inner.left
         return tree
 
-    def regex(self, field: str, token: _Token) -> Node:
+    def regex(self, field: str, token: Token) -> Node:
         from archiver.search.regex import compiled
 
         pattern = _escaped.sub(lambda found: "/" if found[0] == "\\/" else found[0], token.text[1:-1])
@@ -457,7 +351,7 @@ class _Parser:
             self.fail(f"{token.text} {error}", token.at + error.offset, "as in subject:/re.+x/")
         return Regex(field, pattern)
 
-    def glob(self, field: str, token: _Token, text: str) -> Node:
+    def glob(self, field: str, token: Token, text: str) -> Node:
         if text == "*" and not field:
             return All()
         pieces = [piece for piece in fold(text).split("*") if piece]
@@ -468,7 +362,7 @@ class _Parser:
             self.fail("a * at the beginning or inside stands in a single word, of letters and digits", at)
         return Glob(field, "*".join(fold(text).split("*")))
 
-    def fuzzy(self, field: str, token: _Token, word: str, digits: str) -> Node:
+    def fuzzy(self, field: str, token: Token, word: str, digits: str) -> Node:
         found, at = terms(word), token.at + token.text.rindex("~")
         if len(found) != 1 or "*" in word or is_paired(found[0]):
             self.fail("~ stands behind a single word, of letters and digits", at, _quoted(token.text))
@@ -479,7 +373,7 @@ class _Parser:
             self.fail(f"~{edits} needs a word of {FUZZY_LEAST[edits]} letters or more", at)
         return Fuzzy(field, found[0], edits)
 
-    def words(self, field: str, token: _Token) -> Node:
+    def words(self, field: str, token: Token) -> Node:
         text = token.text
         if token.kind == "word":
             text = _stars.sub("*", text)
@@ -511,57 +405,3 @@ _NEAR_HINT = 'as in invoice NEAR/5 "next month"'
 
 def _quoted(text: str) -> str:
     return f'quote it to look for the words: "{text}"'
-
-
-def _date(field: Field, text: str, now: datetime) -> Node:
-    if field.name == "received":
-        return SamePlace(Received(*values.date_range(text, now)))
-    if field.name == "before":
-        return DateRange(None, values.span(text, now)[0])
-    if field.name == "after":
-        return DateRange(values.span(text, now)[0], None)
-    return DateRange(*values.date_range(text, now))
-
-
-def _age(field: Field, text: str, now: datetime) -> Node:
-    day = values.age(text, now)
-    return DateRange(None, day) if field.name == "older_than" else DateRange(day, None)
-
-
-def _size(field: Field, text: str, now: datetime) -> Node:
-    if field.name == "size":
-        return SizeRange(*values.size_range(text))
-    size = values.size(text)
-    return SizeRange(size + 1, None) if field.name == "larger" else SizeRange(None, size)
-
-
-def _name(field: Field, text: str, now: datetime) -> Node:
-    if not text.strip("/ "):
-        raise values.BadValue("names nothing")
-    return SamePlace(Place(field.name, text.lstrip("/") if field.name == "folder" else text))
-
-
-def _choice(field: Field, text: str, now: datetime) -> Node:
-    name, value = SYNONYMS.get((field.name, text.lower()), (field.name, text.lower()))
-    if row := CHOICES.get((name, value)):
-        return SamePlace(Place(row.name, value)) if row.kind == "place" else Exact("has", value)
-    values_ = [word for name, word in CHOICES if name == field.name]
-    near = _nearest(value, values_)
-    raise values.BadValue(f"is unknown: did you mean {near}?" if near else f"is none of {', '.join(values_)}")
-
-
-def _term(field: Field, text: str, now: datetime) -> Node:
-    wanted = text.strip().strip("<>").strip() if field.name == "id" else text.strip().lower()
-    if not wanted:
-        raise values.BadValue("names nothing")
-    return Exact(field.name, id_term(wanted) if field.name == "id" else wanted)
-
-
-_LEAVES: dict[str, Callable[[Field, str, datetime], Node]] = {
-    "age": _age,
-    "date": _date,
-    "term": _term,
-    "size": _size,
-    "name": _name,
-    "choice": _choice,
-}

@@ -18,6 +18,10 @@ is and what its files must be.
     commit      the order of a commit that survives a kill
     write       what changes an index
     lists       posting lists, read where a query needs them
+    lexicon     <-> the terms of a field as one text
+    shown       what is shown of documents, as lines of one text, for regular expressions
+    groups      several terms as if they were one
+    rows        where terms stand: in a row, near each other
     numbers     <-> the ledger's numbers of a segment's documents, noted beside it
     evaluate    query tree -> documents of a segment, window by window
     pages       the page by date, over all segments

@@ -1,0 +1,117 @@
+"""The text of a query to tokens: words, phrases, names of fields, operators, parentheses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+import msgspec
+
+from archiver.errors import QueryError
+from archiver.search.fields import BY_NAME, FIELDS, Field
+
+_QUOTES = '"“”„\uff02'
+_space = re.compile(r"\s*")
+_word = re.compile(f"[^\\s(){_QUOTES}]+")
+_quote = re.compile(f"[{_QUOTES}]")
+_field = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):")
+_near = re.compile(r"(?:(?:NEAR|ADJ)(?:/\d+)?|AROUND[ ]+\d+)(?![^\s()])")
+_slashes = re.compile(r"/((?:[^/\\]|\\.)*)/", re.DOTALL)
+_not_a_value = re.compile(r"//|:|\\")
+
+
+class Token(msgspec.Struct, frozen=True):
+    """`kind` is ( ) word phrase regex field AND OR NOT NEAR end; `at` the position in the query."""
+
+    kind: str
+    text: str
+    at: int
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """All of them, `end` the last; QueryError for what none begins with."""
+    at = 0
+    while True:
+        found = _space.match(text, at)
+        at = found.end() if found else at
+        if at == len(text):
+            break
+        token, at = _token(text, at)
+        yield token
+        if token.kind == "field" and text[at : at + 1] == "/" and BY_NAME[token.text].regex:
+            yield (regex := _regex_token(text, at))
+            at += len(regex.text)
+        elif token.kind == "field" and (value := _word.match(text, at)):
+            yield Token("word", value[0], at)
+            at = value.end()
+    yield Token("end", "", len(text))
+
+
+def _token(text: str, at: int) -> tuple[Token, int]:
+    """The token that begins at `at`, and where it ends."""
+    if text[at] == "(":
+        return Token("(", "(", at), at + 1
+    if text[at] == ")":
+        return Token(")", ")", at), at + 1
+    if text[at] in _QUOTES:
+        close = _quote.search(text, at + 1)
+        if not close:
+            raise QueryError("the quotation mark is never closed", text, at)
+        return Token("phrase", text[at + 1 : close.start()], at), close.end()
+    if text[at] == "-":
+        return Token("NOT", "-", at), at + 1
+    return _plain(text, at)
+
+
+def _regex_token(text: str, at: int) -> Token:
+    """A regular expression with its slashes."""
+    found = _slashes.match(text, at)
+    if not found:
+        raise QueryError(
+            "the regular expression is never closed", text, at, hint="it ends with a /; inside, write \\/"
+        )
+    end = found.end()
+    if end < len(text) and not text[end].isspace() and text[end] != ")":
+        raise QueryError(
+            "something stands right behind the regular expression",
+            text,
+            end,
+            hint="a / inside is written \\/",
+        )
+    return Token("regex", found[0], at)
+
+
+def _plain(text: str, at: int) -> tuple[Token, int]:
+    """A word, an operator, or the name of a field with its colon."""
+    found = _word.match(text, at)
+    assert found
+    word = found[0]
+    if word in ("AND", "OR", "NOT"):
+        return Token(word, word, at), found.end()
+    if near := _near.match(text, at):
+        return Token("NEAR", near[0], at), near.end()
+    field = _field.match(word)
+    if field is None or _not_a_value.match(word, field.end()):
+        return Token("word", word, at), found.end()
+    if field[1].lower() not in BY_NAME:
+        if any(map(str.isdigit, field[1])):
+            return Token("word", word, at), found.end()
+        _unknown_field(text, field[1], at)
+    return Token("field", field[1].lower(), at), at + field.end()
+
+
+def _unknown_field(text: str, name: str, at: int) -> NoReturn:
+    near = nearest(name, BY_NAME)
+    hint = (
+        f"did you mean {near}:?"
+        if near
+        else "fields are " + ", ".join(dict.fromkeys(f"{f.name}:" for f in FIELDS))
+    )
+    raise QueryError(f"no field is called {name}:", text, at, hint=f"{hint}; quote it to look for the words")
+
+
+def nearest(word: str, choices: Sequence[str] | dict[str, Field]) -> str | None:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word.lower(), choices, 1)), None)
