@@ -71,8 +71,9 @@ class _Mbox:
         """An mbox has no folders."""
 
     def add(self, directory: str, spot: Spot, wire: bytes) -> bool:
-        self._file.write(mbox.render(wire, spot.received))
-        return mbox.survives(wire)
+        block, same = mbox.render(wire, spot.received)
+        self._file.write(block)
+        return same
 
 
 class _Zip:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from archiver.exchange.mbox import render
 from tests.cli import mails
 from tests.cli.home import Home, complains, fails, until
+from tests.exchange.conftest import mbox_of
 from tests.store.tree import message
 
 MESSAGES = len({letter.raw for letter in mails.LIBRARY})
@@ -24,7 +24,7 @@ MESSAGES = len({letter.raw for letter in mails.LIBRARY})
 @pytest.fixture
 def mbox(tmp_path: Path) -> Path:
     path = tmp_path / "old.mbox"
-    path.write_bytes(b"".join(render(message(number), 1_600_000_000) for number in range(20)))
+    path.write_bytes(mbox_of(*map(message, range(20))))
     return path
 
 
@@ -243,7 +243,7 @@ class TestImportGoesWrong:
         path = tmp_path / "long.mbox"
         with open(path, "wb") as file:
             for number in range(6000):
-                file.write(render(message(number), 1_600_000_000))
+                file.write(mbox_of(message(number)))
         with home.spawn("import", str(path), "--account", "old", "--no-index") as process:
             until(lambda: any(home.root.glob("mail/old/INBOX/cur/*")))
             process.send_signal(signal.SIGINT)

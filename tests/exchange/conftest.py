@@ -58,7 +58,7 @@ def maildir(path: Path, *contents: bytes, flags: str = "", sub: str = "cur") -> 
 
 
 def mbox_of(*contents: bytes) -> bytes:
-    return b"".join(render(wire, 1_600_000_000) for wire in contents)
+    return b"".join(render(wire, 1_600_000_000)[0] for wire in contents)
 
 
 def numbers(box: Box, account: str = "old") -> dict[str, list[int]]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from archiver.exchange.mbox import render
 from archiver.store.ledger import Ledger
 from archiver.store.rebuild import rebuild
 from tests.cli.conftest import home, pycache
@@ -75,7 +74,7 @@ def test_at_any_instant(home: Home, tmp_path: Path, rounds: int) -> None:
     path = tmp_path / "long.mbox"
     with open(path, "wb") as file:
         for number in range(4000):
-            file.write(render(message(number), 1_600_000_000))
+            file.write(mbox_of(message(number)))
     chance = random.Random(rounds)
     killed = 0
     for _ in range(rounds):

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archiver.exchange import mbox
-from archiver.exchange.mbox import Dialect, counted, letters, native, render, survives
+from archiver.exchange.mbox import Dialect, counted, letters, native
 
 SEPARATOR = b"From alice@example.org Mon Jan  1 00:00:00 2024\n"
 
@@ -34,6 +34,14 @@ lines = st.sampled_from(
 wires = st.lists(st.tuples(lines, st.sampled_from([b"\r\n", b"\r\n", b"\n", b""])), max_size=8).map(
     lambda pairs: b"".join(line + end for line, end in pairs)
 )
+
+
+def render(wire: bytes, received: int) -> bytes:
+    return mbox.render(wire, received)[0]
+
+
+def survives(wire: bytes) -> bool:
+    return mbox.render(wire, 0)[1]
 
 
 def read(data: bytes, dialect: Dialect | None = None) -> list[bytes]:
