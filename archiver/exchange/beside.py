@@ -51,7 +51,7 @@ def new_file(path: str) -> Iterator[int]:
     with writing("write the export"):
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        _hold(descriptor, path)
+        _hold(descriptor, part, path)
         try:
             with writing("write the export"):
                 os.ftruncate(descriptor, 0)
@@ -74,7 +74,7 @@ def new_directory(path: str) -> Iterator[str]:
         os.makedirs(part, 0o700, exist_ok=True)
         descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        _hold(descriptor, path)
+        _hold(descriptor, part, path)
         try:
             with writing("write the export"):
                 for left in os.scandir(part):  # of a run that was killed
@@ -95,12 +95,15 @@ def _part(path: str) -> str:
     return os.path.join(parent, f".{name}.archiver-export")
 
 
-def _hold(descriptor: int, path: str) -> None:
-    """Let a second run that would write the same know of the first."""
+def _hold(descriptor: int, part: str, path: str) -> None:
+    """Let a second run that would write the same know of the first, be it that this one ends just now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        raise LockedError(f"another export writes {path}", hint="try again when it is done") from exc
+        ours = os.path.samestat(os.fstat(descriptor), os.lstat(part))
+    except OSError:
+        ours = False
+    if not ours:
+        raise LockedError(f"another export writes {path}", hint="try again when it is done")
 
 
 def _put(part: str, path: str) -> None:

@@ -95,8 +95,17 @@ def folder_name(directories: tuple[str, ...]) -> str:
     """
     if not directories:
         return ""
-    levels = [part for each in directories for part in _levels(each)]
+    levels = [part for each in directories for part in _levels(_text(each))]
     return tidy("/".join(levels))
+
+
+def _text(directory: str) -> str:
+    """A name that is not UTF-8 is taken for Latin-1."""
+    data = directory.encode("utf-8", "surrogateescape")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def told_name(directories: tuple[str, ...], file: FolderFile) -> str:
@@ -116,6 +125,7 @@ def _levels(directory: str) -> list[str]:
 
 def tidy(name: str) -> str:
     """A folder's name with nothing between its levels but one `/`, INBOX in capitals, and not too long."""
+    name = name.encode("utf-8", "replace").decode()
     name = "/".join(part for part in name.split("/") if part)[:_MAX_NAME].rstrip("/")
     return INBOX if name.upper() == INBOX else name
 

@@ -133,6 +133,14 @@ class TestFolders:
         assert {folder.raw for folder in box.ledger.folders("old")} == {"INBOX.Sent", "a.b"}
 
 
+def test_a_directory_whose_name_is_no_text(box: Box, tmp_path: Path) -> None:
+    os.mkdir(os.fsencode(tmp_path) + b"/K\xfcche")
+    with open(os.fsencode(tmp_path) + b"/K\xfcche/a.eml", "wb") as file:
+        file.write(message(1))
+    box.take(tmp_path)
+    assert numbers(box) == {"Küche": [1]}
+
+
 class TestFlagsAndDates:
     def test_flags_of_a_maildir(self, box: Box, tmp_path: Path) -> None:
         maildir(tmp_path / "in", message(1), flags="FSXa")
