@@ -134,15 +134,17 @@ def _renamed(raw: bytes, copy: int, moment: int) -> bytes:
     return _DATE.sub(b"Date: " + formatdate(moment).encode(), head) + blank + body
 
 
-def fill_archive(root: Path, count: int) -> None:
+def fill_archive(root: Path, count: int, *, crlf: bool = False) -> None:
     """Lay out `multiplied` messages as pulled ones: INBOX and a folder for each further copy.
 
-    Nine of ten are read, one of 500 is flagged. The next command rebuilds ledger and index from it.
+    With `crlf` their lines end as a server sends them. Nine of ten are read, one of 500 is flagged. The next
+    command rebuilds ledger and index from it.
     """
     for copy in range(count // 17_000 + 1):
         name = f"Lists/{copy}" if copy else "INBOX"
         layout.claim_folder(str(root), "bench", layout.FolderFile(name, name, "/"))
     for uid, (copy, moment, raw) in enumerate(multiplied(count), 1):
+        raw = raw.replace(b"\n", b"\r\n") if crlf else raw
         data, wire = to_file(raw)
         base = Name(moment, key_of(raw).hex()[:32], len(data), wire, 1, uid)
         flags = "F" * (uid % 500 == 0) + "S" * (uid % 10 != 0)

@@ -44,7 +44,7 @@ def main() -> None:
     common.require()
     with common.workplace(options.root) as place, mail.server() as (server, _):
         archive = place / "archive"
-        mail.fill_archive(archive, options.messages)
+        mail.fill_archive(archive, options.messages, crlf=True)
         messages = loaded(archive)
         known(place, server)
         for delay in TARGETS:
