@@ -1,7 +1,7 @@
 # Each target makes what it needs: a virtual environment in .venv, the servers for the tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest test-whoosh3 lint format bench soak fuzz clean
+.PHONY: help demo test test-oldest test-newest test-whoosh3 lint format bench soak fuzz clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -26,13 +26,15 @@ demo: .venv/installed ## the main job on embedded servers: pull, index, search, 
 test: .venv/installed-dev ## everything that continuous integration runs
 	.ci/test-servers
 	@$(MAKE) --no-print-directory lint
-	.venv/bin/python -m pytest
 	@if [ "$$(.ci/python oldest)" = "$$(.ci/python newest)" ]; then \
-		echo "Only one Python at hand: the tests ran with it alone."; \
+		echo "Only one Python at hand: the tests run with it alone."; \
+		$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-oldest test-whoosh3; \
 	else \
-		$(MAKE) --no-print-directory test-newest; \
+		$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-oldest test-newest test-whoosh3; \
 	fi
-	@$(MAKE) --no-print-directory test-whoosh3
+
+test-oldest: .venv/installed-dev
+	.venv/bin/python -m pytest
 
 test-newest: .venv-newest/installed-dev
 	.venv-newest/bin/python -m pytest
