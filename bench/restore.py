@@ -8,9 +8,11 @@ does the same for each of them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,13 +44,29 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=17_885, help="how many (default: %(default)s)")
     options = parser.parse_args()
     common.require()
-    with common.workplace(options.root) as place, mail.server() as (server, _):
+    with common.workplace(options.root) as place, on_disk(place) as server:
         archive = place / "archive"
         mail.fill_archive(archive, options.messages, crlf=True)
         messages = loaded(archive)
         known(place, server)
         for delay in TARGETS:
             compare(options, place, server, messages, delay)
+
+
+@contextlib.contextmanager
+def on_disk(place: Path) -> Iterator[dovecot.Dovecot]:
+    """A Dovecot whose mailboxes are Maildirs on the disk, each message durable before it answers."""
+    mailboxes = place / "mailboxes"
+    mailboxes.mkdir()
+    place.chmod(0o755)
+    if os.geteuid() == 0:
+        shutil.chown(mailboxes, "mail", "mail")
+    layout = f"maildir:{mailboxes}/%u"
+    server = dovecot.start(dovecot.Options(layout=layout, settings=mail.NO_COMPRESS))
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def compare(
