@@ -53,7 +53,7 @@ def test_all_of_it_and_back(own_library: Home, tmp_path: Path) -> None:
         assert (report["messages"], report["failed"], report["altered"]) == (places, 0, []), name
         account = name.partition(".")[2]
         own_library.good("import", str(tmp_path / name), "--account", account)
-        counted = own_library.good("search", f"account:{account}", "--count").out
+        counted = own_library.good("count", f"account:{account}").out
         assert int(counted.replace(",", "")) == MESSAGES, name
     assert own_library.good("verify").code == 0
 
@@ -235,7 +235,7 @@ class TestImportGoesWrong:
         words = ["import", str(source), "--account", "old", "--no-index"]
         complains(home.run(*words, preexec_fn=limit), 75, "make room")
         assert home.good("import", str(source), "--account", "old", "--json").json()["failed"] == 0
-        assert home.good("search", "account:old", "--count").out.strip() == "3"
+        assert home.good("count", "account:old").out.strip() == "3"
         assert home.good("verify").code == 0
 
     def test_stopped_by_a_signal_it_goes_on(self, home: Home, tmp_path: Path) -> None:
