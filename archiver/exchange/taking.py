@@ -23,7 +23,7 @@ from archiver.store.durable import Syncer
 from archiver.store.filing import Arrived, Fault, Filing
 from archiver.store.layout import FolderFile, claim_folder, mail_root, read_folder_file
 from archiver.store.ledger import Ledger
-from archiver.store.maildir import Name, disk_errors, key_of, to_file
+from archiver.store.maildir import Name, disk_errors, key_of, sweep, to_file
 from archiver.store.rebuild import recover
 from archiver.store.records import IMPORTED, Folder, NewPlace
 
@@ -148,6 +148,9 @@ class _Taker:
 
     def _enter(self, name: str) -> None:
         folder = _folder(self._ledger, self._report.account, name)
+        with disk_errors("tidy the archive"):
+            # A ledger that was lost does not know that the last run was cut short.
+            sweep(os.path.join(mail_root(self._ledger.root), folder.path))
         self._ledger.open_folder(folder.id)
         self._fault("opened")
         self._name = name
