@@ -4,6 +4,7 @@
     ├── UsageError                       exit 2   what was asked cannot be asked
     │   ├── ConfigError                           the configuration, all its problems at once
     │   ├── QueryError                            a search query, with the position
+    │   │   └── TooCostlyError                    a query that would take more than it may
     │   ├── NotFoundError                         an id, account, folder or server that does not exist
     │   └── RepeatError                           what was sent already, to be asked for expressly
     ├── CredentialError                           a password or token could not be had
@@ -21,6 +22,7 @@
     │   ├── DiskFullError                exit 75  no space left; transient
     │   ├── LockedError                  exit 75  another run holds the lock; transient
     │   └── DamagedError                          a file of ours is not what it must be
+    ├── SourceError                               what is to be imported cannot be read
     ├── UnsendableError                           a message that must not be sent as it is
     ├── PartialError                     exit 3   part of the work was done
     └── InterruptedRun                   exit 130 Ctrl-C or, 143, SIGTERM
@@ -89,6 +91,18 @@ class QueryError(UsageError):
         super().__init__(message, hint=hint)
         self.query = query
         self.position = position
+
+
+class TooCostlyError(QueryError):
+    """A query would take more than it may, the part `leaf` of it, or all; there is no answer then.
+
+    `leaf` is a node of the query's tree. Who has the text of the query raises it again with that and the
+    position.
+    """
+
+    def __init__(self, message: str, leaf: object, *, hint: str) -> None:
+        super().__init__(message, "", 0, hint=hint)
+        self.leaf = leaf
 
 
 class NotFoundError(UsageError):
@@ -180,6 +194,10 @@ class LockedError(StoreError):
 
 class DamagedError(StoreError):
     """A ledger, index or user database that is not what it must be."""
+
+
+class SourceError(ArchiverError):
+    """A file or an archive of another program that cannot be read to its end."""
 
 
 class UnsendableError(ArchiverError):

@@ -15,8 +15,7 @@ import msgspec
 from archiver.archive import BULK
 from archiver.archive.ids import short_id
 from archiver.archive.reports import Behind, Counted, Results, Row
-from archiver.errors import ArchiverError, QueryError
-from archiver.search.limits import Exceeded
+from archiver.errors import ArchiverError, QueryError, TooCostlyError
 from archiver.search.places import LedgerPlaces
 from archiver.search.query import parse
 from archiver.search.tree import DateRange
@@ -58,8 +57,8 @@ def asking(archive: Archive, text: str) -> Iterator[Asked]:
             tree = parse_(text, stemming=state.stemming)
         try:
             yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index), where)
-        except Exceeded as error:
-            at = where.get(error.leaf, 0) if error.leaf else 0
+        except TooCostlyError as error:
+            at = next((at for leaf, at in where.items() if leaf is error.leaf), 0)
             raise QueryError(error.message, text, at, hint=error.hint) from error
 
 

@@ -8,7 +8,7 @@ from typing import BinaryIO, Literal, TypeVar
 
 import msgspec
 
-from archiver.errors import ArchiverError
+from archiver.errors import SourceError
 from archiver.exchange import mbox, names
 from archiver.exchange.dates import received
 from archiver.exchange.sources import BROKEN, Item
@@ -24,10 +24,6 @@ _MAX_FOLDER_FILE = 1 << 16
 
 Form = Literal["wire", "lf", "native"]
 """How lines end: as on the wire; with LF for CRLF; or, where there is no CRLF, with LF."""
-
-
-class Unreadable(ArchiverError):
-    """A file of the source that cannot be read to its end."""
 
 
 class Large(msgspec.Struct, frozen=True):
@@ -91,7 +87,7 @@ class Sorter:
         read = {"folder": self._learn, "mbox": self._letters}.get(placed.kind, self._message)
         try:
             yield from read(placed, item)
-        except Unreadable as exc:
+        except SourceError as exc:
             yield Trouble(item.path, exc.message)
 
     def _learn(self, placed: names.Placed, item: Item) -> Iterator[Found]:
@@ -169,12 +165,12 @@ def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         size += len(piece)
         if size > LARGEST:
-            raise Unreadable(f"it is larger than {LARGEST >> 20} MiB, which no server takes")
+            raise SourceError(f"it is larger than {LARGEST >> 20} MiB, which no server takes")
         yield piece
 
 
 class _Reading:
-    """A file of the source, read to as many bytes as are asked for; Unreadable when it cannot be."""
+    """A file of the source, read to as many bytes as are asked for; SourceError when it cannot be."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -211,6 +207,6 @@ def _translated(do: Callable[..., _T], *arguments: int) -> _T:
     try:
         return do(*arguments)
     except OSError as exc:
-        raise Unreadable(f"it cannot be read: {exc.strerror or 'it is damaged'}") from exc
+        raise SourceError(f"it cannot be read: {exc.strerror or 'it is damaged'}") from exc
     except BROKEN as exc:
-        raise Unreadable("it cannot be read: the archive is damaged") from exc
+        raise SourceError("it cannot be read: the archive is damaged") from exc

@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO
 
 import msgspec
 
-from archiver.errors import ArchiverError, NotFoundError, StoreError, UsageError
+from archiver.errors import ArchiverError, NotFoundError, SourceError, StoreError, UsageError
 from archiver.store.layout import FOLDER_FILE
 
 # Mail is packed to a fifth; what comes out of an archive may be so many times as large, and this much.
@@ -58,7 +58,7 @@ class Item(msgspec.Struct, frozen=True):
 def items(path: str) -> Iterator[Iterator[Item]]:
     """The files of a source, those that say what a folder is called before the others beside them.
 
-    NotFoundError when there is no such source, UsageError when it holds no kind of mail, ArchiverError when
+    NotFoundError when there is no such source, UsageError when it holds no kind of mail, SourceError when
     it cannot be read. While they are taken, BROKEN may be raised: the rest of the archive cannot be read.
     """
     try:
@@ -167,7 +167,10 @@ class _Bounded(io.RawIOBase):
         data = self._source.read(size)
         self._allowance[0] -= len(data)
         if self._allowance[0] < 0:
-            raise TooMuch()
+            raise ArchiverError(
+                f"more than {MOST_TIMES} times its size comes out of the archive: this is no mail",
+                hint="unpack it yourself if you know it, and import the directory",
+            )
         self.last = data
         return data
 
@@ -183,16 +186,6 @@ class _Bounded(io.RawIOBase):
     def close(self) -> None:
         self._source.close()
         super().close()
-
-
-class TooMuch(ArchiverError):
-    """More comes out of an archive than mail can be packed to."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"more than {MOST_TIMES} times its size comes out of the archive: this is no mail",
-            hint="unpack it yourself if you know it, and import the directory",
-        )
 
 
 def _tar(path: str, file: IO[bytes], size: int) -> Iterator[Item]:
@@ -226,7 +219,7 @@ def _zip(path: str, file: BinaryIO, size: int) -> Iterator[Item]:
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError) as exc:
-        raise ArchiverError(
+        raise SourceError(
             f"{path} is no whole .zip: its end is missing or damaged", hint="get it again"
         ) from exc
     members = sorted(archive.infolist(), key=lambda each: not each.filename.endswith(FOLDER_FILE))

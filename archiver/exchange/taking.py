@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from archiver.errors import ArchiverError, InterruptedRun, StoreError, UsageError
+from archiver.errors import ArchiverError, InterruptedRun, SourceError, StoreError, UsageError
 from archiver.exchange import names, sources
-from archiver.exchange.incoming import Incoming, Large, Sorter, Trouble, Unreadable
+from archiver.exchange.incoming import Incoming, Large, Sorter, Trouble
 from archiver.exchange.mbox import Dialect
 from archiver.store import spool
 from archiver.store.durable import Syncer
@@ -127,7 +127,7 @@ class _Taker:
     def take(self, name: str, message: Incoming) -> int | None:
         """File a message into the folder called so; its bytes on the wire, None when it is there already.
 
-        Unreadable when it cannot be read to its end, or is not what its file's name says.
+        SourceError when it cannot be read to its end, or is not what its file's name says.
         """
         if self._filing is None or name != self._name:
             self.leave()
@@ -136,7 +136,7 @@ class _Taker:
         key, size, data, stored, wire = self._data(message.wire)
         if message.digest and not key.hex().startswith(message.digest):
             _drop(data)
-            raise Unreadable("its bytes are not those its name speaks of")
+            raise SourceError("its bytes are not those its name speaks of")
         if self._filing.awaits(key) or self._ledger.has_place(self._folder.id, key):
             _drop(data)
             return None
@@ -259,7 +259,7 @@ def _readable(items: Iterator[sources.Item], report: ImportReport) -> Iterator[s
 def _file(taker: _Taker, folder: str, message: Incoming, report: ImportReport) -> None:
     try:
         size = taker.take(folder, message)
-    except Unreadable as exc:
+    except SourceError as exc:
         report.fail(Trouble(message.where, exc.message))
         return
     if size is None:

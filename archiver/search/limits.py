@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from time import thread_time
 from typing import TYPE_CHECKING
 
-from archiver.errors import QueryError
+from archiver.errors import TooCostlyError
 
 if TYPE_CHECKING:
     from archiver.search.tree import Node
@@ -17,17 +17,6 @@ SECONDS = 2.0
 
 TERMS = 20_000
 """Words that a pattern or a word with `~` may stand for, each counted once in every field and segment."""
-
-
-class Exceeded(QueryError):
-    """A query would take more than it may, the part `leaf` of it, or all; there is no answer then.
-
-    Who has the text of the query raises it again with that and the position.
-    """
-
-    def __init__(self, message: str, leaf: Node | None, *, hint: str) -> None:
-        super().__init__(message, "", 0, hint=hint)
-        self.leaf = leaf
 
 
 class Limits:
@@ -54,19 +43,19 @@ class Limits:
             self._since = None
 
     def check(self) -> None:
-        """Exceeded when the time is up. To be called every few milliseconds."""
+        """TooCostlyError when the time is up. To be called every few milliseconds."""
         if self._since is not None and self._used + thread_time() - self._since > self._seconds:
-            raise Exceeded(
+            raise TooCostlyError(
                 f"the query takes longer than {self._seconds:g} seconds",
                 None,
                 hint="narrow it, as with after:1y, a field, or longer words",
             )
 
     def count(self, leaf: Node, terms: int = 1) -> None:
-        """Exceeded when the leaf stands for too many words."""
+        """TooCostlyError when the leaf stands for too many words."""
         counted = self._counted[leaf] = self._counted.get(leaf, 0) + terms
         if counted > self._terms:
-            raise Exceeded(
+            raise TooCostlyError(
                 f"more than {self._terms:,} different words are like this",
                 leaf,
                 hint="write more of the word, or in which field it is",

@@ -60,7 +60,7 @@ def is_archive(root: str) -> bool:
     for path in (ledger_path(root), mail_root(root)):
         try:
             os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             continue
         return True
     return False

@@ -286,7 +286,7 @@ class TestIndex:
     @pytest.mark.parametrize("damage", [truncate, lose, age, scribble])
     def test_damaged_or_of_another_version(self, own_library: Home, damage: Callable[[Path], None]) -> None:
         damage(own_library.root / "index")
-        fails(own_library, ["search", "invoice"], 1, "index", "run `archiver reindex`")
+        fails(own_library, ["search", "invoice"], 1, "index", "run `archiver sync`")
         result = own_library.good("sync")
         assert "the index was brought in line with the mail: " in result.err
         assert "indexed 33 messages" in result.out
@@ -327,6 +327,7 @@ class TestConfiguration:
         complains(result, 2, "neither ./config.yaml nor", "xdg/archiver/config.yaml", "docs/configuration.md")
 
     def test_found_here_or_by_its_variable(self, home: Home) -> None:
+        home.make_archive()
         assert home.run("status", bare=True).code == 0
         elsewhere = home.config.rename(home.path / "elsewhere.yaml")
         complains(home.run("status", bare=True), 2, "no configuration")

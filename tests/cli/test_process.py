@@ -78,6 +78,7 @@ class TestSignals:
             server.folder().add(mail(f"Number {number}"))
         server.on("UID FETCH", late(0.5), when=lambda command: "BODY.PEEK[]" in command.arguments)
         home.account("work", server.port)
+        home.make_archive()
         with home.spawn("sync") as process:
             until(lambda: "UID FETCH" in server.names())
             try:
@@ -115,6 +116,7 @@ class TestSignals:
         server.folder().add(mail("Number 1"))
         server.on("EXAMINE", stall(), times=1)
         home.account("work", server.port, read_timeout="60s")
+        home.make_archive()
         with home.spawn("sync") as process:
             until(lambda: "EXAMINE" in server.names())
             process.send_signal(first)

@@ -30,12 +30,17 @@ MODULES = {
         "ids",
         "index",
         "kinds",
+        "leaves",
+        "limits",
+        "patterns",
         "people",
         "places",
         "positions",
         "query",
+        "regex",
         "saved",
         "stemming",
+        "tokens",
         "tree",
         "values",
         "whoosh",
@@ -43,8 +48,8 @@ MODULES = {
     "store": {"database", "layout", "ledger", "locks", "maildir", "records"},
 }
 ENGINE = {
-    "engine", "evaluate", "lists", "numbers", "pages", "parts", "postings",
-    "record", "segment", "totals",
+    "engine", "evaluate", "groups", "lexicon", "lists", "numbers", "pages", "parts", "postings",
+    "record", "rows", "segment", "shown", "totals",
 }  # fmt: skip
 # Modules of Python that cost milliseconds and that nothing here needs.
 HEAVY = {

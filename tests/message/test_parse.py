@@ -16,8 +16,8 @@ from tests.message.samples import SAMPLES
 
 def test_the_public_names() -> None:
     assert sorted(archiver.message.__all__) == [
-        "Address", "Attachment", "Message", "attachment_bytes", "contents", "document_date", "lists",
-        "message_id", "parse", "referred", "safe_filename",
+        "Address", "Attachment", "Message", "attachment_bytes", "base_subject", "contents", "document_date",
+        "lists", "message_id", "parse", "referred", "safe_filename",
     ]  # fmt: skip
 
 

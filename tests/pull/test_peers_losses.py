@@ -244,7 +244,7 @@ def test_imap_backup_192_198_damaged_metadata_deletes_no_mail(
     """They deleted a mailbox whose metadata did not read. Here no verb does, whether it succeeds or not."""
     root = own_library.root
     if which == "user.sqlite3":
-        own_library.good("outbox")
+        own_library.good("tag", "+kept", "invoice")
     # And a message that no server has any more, whose file is damaged, too.
     rotten = next(root.glob(f"mail/*/INBOX/cur/*,U={GONE_UID}:2,*"))
     rotten.write_bytes(b"rotten" + rotten.read_bytes()[6:])
@@ -335,6 +335,7 @@ def test_bichon_342_gaps_between_uids_are_no_missing_mail(home: Home, scripted: 
     del inbox.mails[-1]
     inbox.uidnext = 10_000
     home.account("work", server.port)
+    home.make_archive()
     for number in range(3):
         asked = len(server.commands)
         result = home.good("sync")

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
+from archiver.errors import TooCostlyError
 from archiver.search import limits
 from archiver.search.index import Document, Index, IndexState, Order, open_index
-from archiver.search.limits import Exceeded, Limits
+from archiver.search.limits import Limits
 from archiver.search.query import parse
 from archiver.search.tree import Glob, Word
 from tests.search.contract import NOW, key, no_places
@@ -33,7 +34,7 @@ def test_a_form_of_more_words_than_a_query_may_stand_for(
 ) -> None:
     assert index.matches(parse("*y0*", now=NOW), no_places) == COUNT
     monkeypatch.setattr(limits.Limits.__init__, "__defaults__", (2.0, COUNT * 50 - 1))
-    with pytest.raises(Exceeded, match="more than 19,999 different words") as caught:
+    with pytest.raises(TooCostlyError, match="more than 19,999 different words") as caught:
         index.search(parse("body:*xx*z* absent", now=NOW), no_places)
     assert caught.value.leaf == Glob("body", "*xx*z*")
 
@@ -49,7 +50,7 @@ def test_a_query_ends_when_its_time_is_up(
     tree = parse(text, now=NOW)
     ticks = iter(range(1_000_000))
     monkeypatch.setattr(limits, "thread_time", lambda: 3.0 * next(ticks))
-    with pytest.raises(Exceeded, match="takes longer than 2 seconds"):
+    with pytest.raises(TooCostlyError, match="takes longer than 2 seconds"):
         index.search(tree, no_places, order)
 
 
@@ -66,7 +67,7 @@ def test_only_the_time_of_finding_counts(monkeypatch: pytest.MonkeyPatch) -> Non
         now = 100.4
         spent.check()
         now = 100.6
-        with pytest.raises(Exceeded):
+        with pytest.raises(TooCostlyError):
             spent.check()
 
 
@@ -81,5 +82,5 @@ def test_leaves_are_counted_apart() -> None:
     counted = Limits(terms=2)
     counted.count(Word("", "a"), 2)
     counted.count(Word("", "b"))
-    with pytest.raises(Exceeded):
+    with pytest.raises(TooCostlyError):
         counted.count(Word("", "a"))
