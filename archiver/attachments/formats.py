@@ -131,7 +131,7 @@ def _by_kreuzberg(kind: str, data: bytes) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return str(extract_bytes_sync(data, _TYPES[kind], _configuration()).content).replace("\r\n", "\n")
-    except (exceptions.KreuzbergError, ValueError, RuntimeError) as error:
+    except (exceptions.KreuzbergError, OSError, ValueError, RuntimeError) as error:
         if "password" in str(error) or "encrypted" in str(error):
             raise Encrypted from error
         raise Damaged from error

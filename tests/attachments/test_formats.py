@@ -66,6 +66,13 @@ def test_what_is_cut_is_damaged(name: str) -> None:
         read(name, whole[: len(whole) // 2])
 
 
+def test_what_fails_its_checksum_is_damaged() -> None:
+    whole = documents.pptx(TEXT)
+    at = whole.index(b"ppt/slides/slide1.xml") + 100
+    with pytest.raises(Damaged):
+        read("pptx", whole[:at] + bytes(byte ^ 0x55 for byte in whole[at : at + 2]) + whole[at + 2 :])
+
+
 def test_what_is_encrypted_is_said_to_be() -> None:
     with pytest.raises(Encrypted):
         read("pdf", documents.pdf(TEXT, password="secret"))
