@@ -18,7 +18,7 @@ from archiver.smtp import Dsn, Outcome, Session
 from archiver.store.user import User
 
 _MINUTE = 60.0
-# A group of messages that are begun together: how many, how long sending it may take (s), how many bytes.
+# A group of messages that are reserved together: how many, how long sending it may take (s), how many bytes.
 _GROUP = 100
 _GROUP_SECONDS = 0.05
 _GROUP_BYTES = 4 << 20
@@ -124,10 +124,6 @@ class _Loaded(Struct, frozen=True):
     data: bytes
 
 
-# Begun, and for whom.
-_Claimed = tuple[_Loaded, tuple[str, ...]]
-
-
 class _Delivery:
     """A run over jobs, under the outbox lock, with sessions as needed."""
 
@@ -148,12 +144,12 @@ class _Delivery:
         self.user = user
         self.now = now
         self.pace = pace
-        self.most = 1 if pace.most else _GROUP
+        self.most = 1 if pace.most or not user.boot else _GROUP
         self.fault = fault
         self.stop = stop
         self.done = done
         self.pause = pause
-        # Seconds spent on talking to the server, of the group under way.
+        # Seconds that sending the last message took.
         self.spent = 0.0
         self.error: ArchiverError | None = None
         self.reports = {
@@ -188,67 +184,65 @@ class _Delivery:
     def drain(self, session: Session) -> int:
         """Send over this session while it lives; how many messages it outlived.
 
-        Messages are begun in groups, one transaction each, that are as large as a short time allows: where a
-        server is quick, waiting for the disk would take longer than sending.
+        Messages are reserved in groups, one transaction each, that are as large as a short time allows: where
+        a server is quick, waiting for the disk would take longer than sending.
         """
-        answered = 0
-        size = 1
-        group = self.first()
-        while group:
-            self.spent = 0.0
-            outlived, following = self.send_group(session, group, min(2 * size, self.most))
-            answered += outlived
-            quick = _GROUP_SECONDS * len(group) / max(self.spent, 1e-6)
-            size = max(min(int(quick), len(following)), 1)
-            group = following
-        return answered
-
-    def first(self) -> list[_Claimed]:
-        """The next message that still has somebody to go to, begun."""
-        while loaded := self.load():
-            if to := self.user.begin(loaded.job.id, loaded.block, _unix(self.now)):
-                return [(loaded, to)]
-        return []
-
-    def send_group(
-        self, session: Session, group: Sequence[_Claimed], size: int
-    ) -> tuple[int, list[_Claimed]]:
-        """Send what is begun; how many the session outlived, and the next group, begun with the last outcome.
-
-        An error takes back what was begun and of which no byte went out, as does a session that ends.
-        """
-        answered, untouched = 0, deque(group)
+        answered, size = 0, 1
+        reserved: deque[_Loaded] = deque()
+        current, to = self.claim(reserved)
         try:
-            while untouched:
+            while current:
                 self.fault("sending")
-                # Fetched now, so that one transaction can end this message and begin the next ones.
-                following = self.gather(size) if len(untouched) == 1 else []
-                message, to = untouched.popleft()
+                if fresh := not reserved:
+                    # Fetched now, so that one transaction can end this message and reserve the next ones.
+                    reserved.extend(self.gather(size))
+                message, current = current, None
                 outcomes, hint = self.send(session, message, to)
                 outcomes, due = self.patience(message.job, outcomes)
-                goes_on = self.goes_on(session)
-                then = [(each.job.id, each.block) for each in following] if goes_on else []
-                durable = not untouched or not goes_on
-                claims = self.user.finish(
-                    message.job.id, outcomes, _unix(self.now), due=due, then=then, durable=durable
-                )
-                answered += session.alive
-                if claims:
-                    untouched.extend(zip(following, claims, strict=True))
-                    following = []
+                current, to = self.finish(message.job, outcomes, due, reserved, fresh, self.goes_on(session))
                 self.report(message.job, outcomes, hint, due)
+                answered += session.alive
                 self.fault("recorded")
-                if claims or not goes_on:
-                    break
-        except BaseException:
-            self.user.release([each.job.id for each, _ in untouched], _unix(self.now))
-            raise
-        if goes_on:
-            # Somebody may have taken it out of our hands meanwhile.
-            return answered, [each for each in untouched if each[1]] or self.first()
-        self.user.release([each.job.id for each, _ in untouched], _unix(self.now))
-        self.left.extendleft(reversed([*(each.job for each, _ in untouched), *(f.job for f in following)]))
-        return answered, []
+                if not current and reserved and self.goes_on(session):
+                    current, to = self.claim(reserved)
+                size = max(min(2 * size, int(_GROUP_SECONDS / max(self.spent, 1e-6)), self.most), 1)
+        finally:
+            # Nothing after a good end; else what no byte of went out.
+            self.user.release(
+                [current.job.id] if current else [], [each.job.id for each in reserved], _unix(self.now)
+            )
+            self.left.extendleft(each.job for each in reversed(reserved))
+        return answered
+
+    def finish(
+        self,
+        job: Job,
+        outcomes: tuple[Outcome, ...],
+        due: int | None,
+        reserved: deque[_Loaded],
+        fresh: bool,
+        goes_on: bool,
+    ) -> tuple[_Loaded | None, tuple[str, ...]]:
+        """Record a message's outcomes and begin the next one, if somebody is left whom it is for."""
+        following = reserved.popleft() if reserved and goes_on else None
+        then = (following.job.id, following.block) if following else None
+        to = self.user.finish(
+            job.id,
+            outcomes,
+            _unix(self.now),
+            due=due,
+            then=then,
+            reserve=[each.job.id for each in reserved] if fresh and following else (),
+            durable=fresh or not following,
+        )
+        return (following, to) if to else (None, ())
+
+    def claim(self, reserved: deque[_Loaded]) -> tuple[_Loaded | None, tuple[str, ...]]:
+        """The next message that still has somebody to go to, begun, and to whom."""
+        while loaded := reserved.popleft() if reserved else self.load():
+            if to := self.user.begin(loaded.job.id, loaded.block, _unix(self.now)):
+                return loaded, to
+        return None, ()
 
     def goes_on(self, session: Session) -> bool:
         return session.alive and not self.stop() and not self.pace.wait(self.now().timestamp())
@@ -273,7 +267,7 @@ class _Delivery:
         except ArchiverError as exc:
             return _same_for_all(to, exc), exc.hint
         finally:
-            self.spent += monotonic() - began
+            self.spent = monotonic() - began
 
     def load(self) -> _Loaded | None:
         """The next message whose bytes can be had; one whose bytes cannot has failed."""

@@ -129,6 +129,8 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX pruned_key ON pruned (key)",
         "CREATE INDEX pruned_open ON pruned (begun) WHERE done IS NULL",
     ),
+    # Which run of the machine may have sent it without that having come to the disk; see `User.finish`.
+    ("ALTER TABLE message ADD COLUMN reserved TEXT",),
 )
 
 
@@ -192,6 +194,7 @@ class User:
                 os.close(fd)
             self._db = connect(self.path)
         self._durable = True
+        self.boot = _boot()
         try:
             self._prepare()
         except BaseException:
@@ -306,10 +309,12 @@ class User:
     def _orphans(self, now: int) -> int:
         with self._transaction():
             found = self._db.execute(
-                """UPDATE recipient SET status = 'unknown', code = 0, reply = ?, updated = ?
-                WHERE status = 'sending'""",
-                (INTERRUPTED, now),
+                """UPDATE recipient SET status = 'unknown', code = 0, reply = ?, updated = ?, due = NULL
+                WHERE status = 'sending' OR status IN ('queued', 'deferred') AND message IN
+                    (SELECT id FROM message WHERE reserved <> ?)""",
+                (INTERRUPTED, now, self.boot),
             )
+            self._db.execute("UPDATE message SET reserved = NULL WHERE reserved IS NOT NULL")
         return found.rowcount
 
     def orphans(self, now: int) -> int:
@@ -389,17 +394,20 @@ class User:
             (now, message),
         ).fetchall()
         if rows:
-            self._db.execute("UPDATE message SET block = ? WHERE id = ?", (block, message))
+            self._db.execute("UPDATE message SET block = ?, reserved = NULL WHERE id = ?", (block, message))
         return tuple(address for _, address in sorted(rows))
 
-    def release(self, messages: Iterable[int], now: int) -> None:
-        """Take back `begin`, for recipients of whom no byte went out: they are `queued`."""
+    def release(self, begun: Sequence[int], reserved: Sequence[int], now: int) -> None:
+        """Take back `begin`, for recipients of whom no byte went out: they are `queued`; and reservations."""
+        if not begun and not reserved:
+            return
         with self._transaction():
             self._db.executemany(
                 """UPDATE recipient SET status = 'queued', updated = ?, tries = tries - 1
                 WHERE message = ? AND status = 'sending'""",
-                [(now, message) for message in messages],
+                [(now, message) for message in begun],
             )
+            self._reserve(reserved, None)
 
     def finish(
         self,
@@ -408,18 +416,26 @@ class User:
         now: int,
         *,
         due: int | None = None,
-        then: Sequence[tuple[int, bytes]] = (),
+        then: tuple[int, bytes] | None = None,
+        reserve: Sequence[int] = (),
         durable: bool = True,
-    ) -> list[tuple[str, ...]]:
-        """Record what became of a message and, in the same transaction, begin others: their ids and blocks.
+    ) -> tuple[str, ...]:
+        """Record what became of a message and, in the same transaction, begin the next: its id and block.
 
-        `due` is when what is deferred may be tried again by the daemon. For each begun the addresses, as of
-        `begin`. Without `durable` it is known from now on, also when this process is killed; should the
-        machine lose its power before the next durable change, the message is `sending` again, so `unknown`.
+        `due` is when what is deferred may be tried again by the daemon. The addresses begun, as of `begin`.
+        Without `durable` all that is known from now on, also when this process is killed, and brought to the
+        disk by the next durable change; only a message that was reserved by an earlier, durable one may be
+        begun so. Should the machine stop before that, reserved ones become `unknown`.
         """
         with self._transaction(durable=durable):
             self._record(message, outcomes, now, due)
-            return [self._begin(id, block, now) for id, block in then]
+            self._reserve(reserve, self.boot)
+            return () if then is None else self._begin(*then, now)
+
+    def _reserve(self, messages: Sequence[int], boot: str | None) -> None:
+        self._db.executemany(
+            "UPDATE message SET reserved = ? WHERE id = ?", [(boot, message) for message in messages]
+        )
 
     def settle(self, results: Iterable[tuple[int, Sequence[Outcome], int | None]], now: int) -> None:
         """Record what became of many messages, all or none: id, outcomes, when deferred ones are due."""
@@ -515,6 +531,15 @@ class User:
         to = tuple(Recipient(*values) for values in recipients)
         originals = tuple(each for (each,) in keys)
         return OutboxMessage(id, key, message_id, via, sender, created, block, to, recipe, originals)
+
+
+def _boot() -> str:
+    """Which run of this machine it is; "" where nobody says."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _named(addresses: Sequence[str]) -> tuple[str, tuple[str, ...]]:

@@ -56,7 +56,7 @@ def test_a_message_goes_from_queued_to_its_outcomes(root: str) -> None:
         assert user.begin(id, b"Resent-From: me@example.org\r\n", 200) == (YOU, THEY)
         assert statuses(user, id) == [(YOU, "sending"), (THEY, "sending")]
         outcomes = [Outcome(YOU, "sent", 250, "taken"), Outcome(THEY, "failed", 550, "unknown")]
-        assert user.finish(id, outcomes, 300) == []
+        assert user.finish(id, outcomes, 300) == ()
         message = user.message(id)
         assert message.block == b"Resent-From: me@example.org\r\n"
         assert [(r.status, r.code, r.reply, r.updated) for r in message.recipients] == [
@@ -71,7 +71,7 @@ def test_one_message_ends_and_the_next_begins_together(root: str) -> None:
         first, second = user.queue([SOMEBODY, SOMEBODY], 100)
         user.begin(first, b"1", 200)
         sent = [Outcome(YOU, "sent", 250, "")]
-        assert user.finish(first, sent, 300, then=[(second, b"2")]) == [(YOU, THEY)]
+        assert user.finish(first, sent, 300, then=(second, b"2")) == (YOU, THEY)
         assert statuses(user, first) == [(YOU, "sent"), (THEY, "sending")]
         assert statuses(user, second) == [(YOU, "sending"), (THEY, "sending")]
         assert user.message(second).block == b"2"
@@ -128,10 +128,46 @@ def test_what_was_begun_and_not_touched_is_queued_again(root: str) -> None:
             to = user.begin(first, b"", 200)
             user.begin(second, b"", 200)
             user.finish(second, [Outcome(YOU, "sent", 250, "ok")], 200)
-            user.release([first, second], 300)
+            user.release([first, second], [], 300)
             assert statuses(user, first) == [(YOU, "queued"), (THEY, "queued")]
             assert statuses(user, second) == [(YOU, "sent"), (THEY, "queued")]
             assert user.begin(first, b"", 400) == to
+
+
+@pytest.mark.parametrize(("boot", "status"), [(None, "queued"), ("another", "unknown")])
+def test_what_was_reserved_is_unknown_once_the_machine_has_stopped(
+    root: str, boot: str | None, status: str
+) -> None:
+    with User(root) as user:
+        first, second, third = user.queue([SOMEBODY] * 3, 100)
+        with user.sending("test", 200):
+            user.begin(first, b"", 200)
+            sent = [Outcome(YOU, "sent", 250, ""), Outcome(THEY, "sent", 250, "")]
+            user.finish(first, sent, 300, reserve=[second])
+    with User(root) as user:
+        user.boot = boot or user.boot
+        with user.sending("test", 400) as orphans:
+            assert orphans == (2 if boot else 0)
+        assert statuses(user, second) == [(YOU, status), (THEY, status)]
+        assert statuses(user, third) == [(YOU, "queued"), (THEY, "queued")]
+        # Seen to once.
+        user.retry(second, 500)
+        user.boot = "a third"
+        with user.sending("test", 600) as orphans:
+            assert orphans == 0
+
+
+def test_what_is_not_durable_yet_outlives_the_process(root: str) -> None:
+    with User(root) as user:
+        first, second = user.queue([SOMEBODY] * 2, 100)
+        user.begin(first, b"", 200)
+        sent = [Outcome(YOU, "sent", 250, ""), Outcome(THEY, "sent", 250, "")]
+        assert user.finish(first, sent, 300, then=(second, b""), durable=False) == (YOU, THEY)
+        assert user._rows("PRAGMA synchronous") == [(1,)]
+        with User(root) as other:
+            assert statuses(other, first) == [(YOU, "sent"), (THEY, "sent")]
+        user.finish(second, sent, 400)
+        assert user._rows("PRAGMA synchronous") == [(2,)]
 
 
 def test_stopped_while_another_sends(root: str) -> None:
