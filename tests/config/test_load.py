@@ -318,6 +318,14 @@ class TestProblems:
                 "archive: mail\nsmtp: {s: {host: h, from: a@example.org, user: u}}\n",
                 "2: smtp.s.user: expected user and password (or token) together, or neither",
             ),
+            (
+                "archive: mail\nsmtp: {s: {host: h, from: a@example.org, user: u, password: x, token: y}}\n",
+                "2: smtp.s.token: expected either password or token, not both",
+            ),
+            (
+                "archive: mail\nsmtp: {s: {host: h, from: a@example.org, recipients_per_message: 0}}\n",
+                "2: smtp.s.recipients_per_message: expected a whole number >= 1",
+            ),
             ("archive: !mine x\n", "1: archive: expected plain text, without a tag (!); put it in quotes"),
         ],
     )
