@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.errors import InterruptedRun, LockedError
+from archiver.errors import DamagedError, InterruptedRun, LockedError
 from archiver.indexer import IndexReport, bulk, drain
 from archiver.indexer import feed as feeding
 from archiver.search.index import LATEST, Bulk, Index, IndexState, Stretch, open_index
@@ -23,6 +24,8 @@ from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
 from tests.cli.home import until
+from tests.indexer.fresh import assert_as_fresh
+from tests.indexer.test_drain import cut, flip, remove
 from tests.store.tree import Tree, message
 
 UNDATED = b"Subject: undated\r\n\r\nbody\r\n"
@@ -388,6 +391,45 @@ def test_shares_are_of_one_size_and_as_many_for_each_process(count: int, process
     shares = -(-count // size)
     assert size <= bulk.SHARE
     assert count < 400 or shares % processes == 0
+
+
+@pytest.mark.parametrize("harm", [cut, flip, remove])
+def test_damaged_half_way_it_begins_again(
+    tree: Tree, index: Index, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    """Nobody knows what was lost of a bulk; that it is done again is said."""
+    tree.file(tree.folder(), [dated(n) for n in range(45)])
+    with pytest.raises(InterruptedRun):
+        drain(tree.ledger, index, nullcontext, workers=1, stop=lambda: index.count() > 0)
+    state = index.state()
+    assert state and state.bulk and 0 < index.count() < 45
+    harm(min(Path(index_path(tree.root)).glob("*.seg")))
+    other = open_index(index_path(tree.root))
+    report = drain(tree.ledger, other, nullcontext)
+    assert report.added == 45
+    assert re.match(r"\S+\.seg of the index|a file of the index is missing", report.rebuilt)
+    assert_as_fresh(tree.ledger, other, tmp_path / "fresh")
+    other.close()
+
+
+@pytest.mark.parametrize("harm", [cut, flip, remove])
+def test_damaged_while_it_goes_on(
+    tree: Tree, index: Index, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    tree.file(tree.folder(), [dated(n) for n in range(45)])
+    harmed: list[Path] = []
+
+    def advance(done: int, total: int) -> None:
+        if index.count() and not harmed:
+            harmed.append(min(Path(index_path(tree.root)).glob("*.seg")))
+            harm(harmed[0])
+            # A search meets it, or the next who reads it all.
+            with pytest.raises(DamagedError):
+                open_index(index_path(tree.root)).verify()
+
+    report = drain(tree.ledger, index, nullcontext, workers=1, advance=advance)
+    assert report.rebuilt and report.added == 45
+    assert_as_fresh(tree.ledger, index, tmp_path / "fresh")
 
 
 class TestKilled:

@@ -40,7 +40,7 @@ from archiver.search.whoosh import record as records
 from archiver.search.whoosh.evaluate import Reading
 from archiver.search.whoosh.numbers import lacking, note
 from archiver.search.whoosh.pages import by_date
-from archiver.search.whoosh.record import REBUILD, Record
+from archiver.search.whoosh.record import Record
 from archiver.search.whoosh.segment import Segment
 from archiver.search.whoosh.totals import count, every, total
 
@@ -232,9 +232,7 @@ class WhooshIndex:
                 if self._snapshot and self._snapshot.record.generation == generation:
                     return self._snapshot
                 if generation == missing:
-                    raise DamagedError(
-                        "a file of the index is missing, or it was changed by others", hint=REBUILD
-                    )
+                    raise records.missing()
                 try:
                     self._snapshot = self._open(generation)
                 except FileNotFoundError:

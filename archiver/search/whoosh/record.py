@@ -137,6 +137,10 @@ def check_private(folder: str) -> None:
         )
 
 
+def missing() -> DamagedError:
+    return DamagedError("a file of the index is missing, or it was changed by others", hint=REBUILD)
+
+
 def file_hash(path: str) -> str:
     import hashlib
 

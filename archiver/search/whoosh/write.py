@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from archiver.errors import ArchiverError, DamagedError, StoreError
+from archiver.errors import ArchiverError, StoreError
 from archiver.search.index import Document, IndexState, Lock, Portion
 from archiver.search.whoosh import record as records
 from archiver.search.whoosh.commit import commit, writing
@@ -90,7 +90,7 @@ def maintain(folder: str, record: Record, lock: Lock, idle: Callable[[], None]) 
             except FileNotFoundError as error:
                 if records.newest(folder) != record.generation:
                     return True  # a commit replaced them meanwhile
-                raise DamagedError("a file of the index is missing", hint=records.REBUILD) from error
+                raise records.missing() from error
             with lock(), writing(folder) as before:
                 return before is not None and _replace(folder, before, chosen, place, merged)
 
@@ -149,9 +149,10 @@ def _replace(
     if not now.keys() >= set(ids):
         return True
     gone = set()
-    for segment in chosen:
-        parts = Parts(folder, segment)
-        gone |= {parts.keys[number] for number in set(now[segment.id].deleted).difference(segment.deleted)}
+    with _nothing_missing():
+        for segment in chosen:
+            keys = Parts(folder, segment).keys
+            gone |= {keys[number] for number in set(now[segment.id].deleted).difference(segment.deleted)}
     segments = [segment for segment in before.segments if segment.id not in ids]
     if merged:
         segments.append(_deleting(place, merged, gone))
@@ -160,9 +161,19 @@ def _replace(
     return True
 
 
+@contextmanager
+def _nothing_missing() -> Iterator[None]:
+    """Who has the lock and reads the last commit: a file of that which is not there is damage."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise records.missing() from error
+
+
 def _without(folder: str, record: Record | None, keys: AbstractSet[bytes]) -> list[SegmentRecord]:
     """The segments of a commit with the documents of these keys deleted, if anything is left of them."""
-    segments = [_deleting(folder, segment, keys) for segment in record.segments] if record else []
+    with _nothing_missing():
+        segments = [_deleting(folder, segment, keys) for segment in record.segments] if record else []
     return [segment for segment in segments if not _empty(segment)]
 
 
