@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from archiver.search.index import Bulk, open_index
+from archiver.store.layout import index_path
 from tests.cli import mails
 from tests.cli.home import PROGRAM, Home, complains, until
 from tests.cli.mails import mail
+from tests.indexer.fresh import assert_as_fresh
 from tests.servers.dovecot import User
 from tests.servers.scripted import ScriptedServer, late, stall
+from tests.store.tree import Tree, message
 
 Scripted = Callable[..., ScriptedServer]
 # What only some verbs need.
@@ -144,6 +148,33 @@ class TestSignals:
             process.communicate(timeout=30)
         own_library.good("sync")
         own_library.good("verify")
+
+    def test_a_reindex_that_is_killed_is_continued(self, home: Home) -> None:
+        """The newest mail is small and soon done, the older is long: the kill comes in the middle of that."""
+        home.settings["index"] = {"workers": 2}
+        home.write()
+        tree = Tree(str(home.root))
+        long = " ".join(f"word{n}" for n in range(5000))
+        bodies = [message(n, long if n < 400 else "") for n in range(800)]
+        tree.file(tree.folder(), bodies)
+        index = open_index(index_path(tree.root))
+
+        def bulk() -> Bulk | None:
+            state = index.state()
+            return state.bulk if state else None
+
+        with home.spawn("reindex") as process:
+            until(lambda: (now := bulk()) is not None and now.done > 0)
+            process.kill()
+        done = index.count()
+        assert bulk() is not None and 0 < done < 800
+        again = home.good("reindex")
+        assert again.out == f"indexed {800 - done} messages\n"
+        assert f"going on where the last run stopped: {done} of 800 messages are indexed\n" in again.err
+        assert_as_fresh(tree.ledger, index, home.path / "fresh")
+        index.close()
+        tree.ledger.close()
+        home.good("verify")
 
 
 class TestPipes:
