@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TypeAlias
@@ -85,11 +86,7 @@ class Conversations:
         yield from self._having("refers", term)
 
     def _having(self, field: str, term: str) -> Iterator[Spot]:
-        return self._live(
-            (at, segment.postings(entry).within(range(segment.record.documents)))
-            for at, segment in enumerate(self._segments)
-            if (entry := segment.terms.get(field, term))
-        )
+        return self._live((at, _having(each, field, term)) for at, each in enumerate(self._segments))
 
     def _live(self, found: Iterable[tuple[int, Iterable[int]]]) -> Iterator[Spot]:
         for at, numbers in found:
@@ -116,26 +113,34 @@ class Conversations:
         sets = Sets(begins[-1])
         naming: dict[bytes, int] = {}
         lost: set[bytes] = set()
-        for at, number, packed in self._packed():
-            own, topic, *refers = hashes(packed)
-            document = begins[at] + number
-            for each in (own, *refers):
-                if each != NONE and (first := naming.setdefault(each, document)) != document:
-                    sets.join(first, document)
-            if packed[0] and not refers:
-                lost.add(topic)
+        for at, segment in enumerate(self._segments):
+            with segment.reading():
+                for number, packed in self._packed(at):
+                    own, topic, *refers = hashes(packed)
+                    document = begins[at] + number
+                    for each in (own, *refers):
+                        if each != NONE and (first := naming.setdefault(each, document)) != document:
+                            sets.join(first, document)
+                    if packed[0] and not refers:
+                        lost.add(topic)
         for topic in lost - {NONE}:
             for (at, number), others in self._guessed(term_of(topic)).items():
                 for other_at, other in others:
                     sets.join(begins[at] + number, begins[other_at] + other)
         return [[*map(sets.find, range(low, high))] for low, high in pairwise(begins)]
 
-    def _packed(self) -> Iterator[tuple[int, int, bytes]]:
-        """The ids of every document that has some."""
-        for at, segment in enumerate(self._segments):
-            for number, packed in enumerate(segment.all_ids()):
-                if packed and number not in self._deleted[at]:
-                    yield at, number, packed
+    def _packed(self, at: int) -> Iterator[tuple[int, bytes]]:
+        """The ids of every document of a segment that has some."""
+        for number, packed in enumerate(self._segments[at].all_ids()):
+            if packed and number not in self._deleted[at]:
+                yield number, packed
+
+
+def _having(segment: Segment, field: str, term: str) -> AbstractSet[int]:
+    """The documents of a segment with a term, deleted ones too."""
+    with segment.reading():
+        entry = segment.terms.get(field, term)
+        return segment.postings(entry).within(range(segment.record.documents)) if entry else frozenset()
 
 
 def page(

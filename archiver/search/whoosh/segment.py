@@ -165,7 +165,8 @@ class Segment(Parts):
 
     def ids(self, number: int) -> Ids:
         """The hashed Message-IDs of a document: its own and those it refers to."""
-        return unpack(self.packed_ids(number))
+        with self.reading():
+            return unpack(self.packed_ids(number))
 
     def packed_ids(self, number: int) -> bytes:
         data, lengths, begins = self._ids

@@ -49,10 +49,11 @@ def by_sender(readings: Sequence[Reading], tree: Node, wanted: int) -> tuple[lis
 
 def _listed(at: int, reading: Reading) -> Iterator[tuple[bytes, int, bytes]]:
     """(address, number of the segment, entry) of each sender, by address; those without one are left out."""
-    for term, entry in reading.segment.terms.of("people", _SENDERS):
-        address = term.partition(b"\t")[0]
-        if len(address) > len(_SENDERS):
-            yield address, at, entry
+    with reading.segment.reading():
+        for term, entry in reading.segment.terms.of("people", _SENDERS):
+            address = term.partition(b"\t")[0]
+            if len(address) > len(_SENDERS):
+                yield address, at, entry
 
 
 def _taken(
