@@ -204,7 +204,7 @@ class Workers(Generic[Item, Result]):
         task = self._busy.pop(worker)
         try:
             result: Result = worker.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # also in the middle of an answer
             self._replace(worker)
             return Crashed(task.item, steps=worker.steps)
         self._steps += worker.steps

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import struct
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,6 +44,11 @@ def act(task: Task) -> Any:
             os._exit(code)
         case "kill", number:
             os.kill(os.getpid(), number)
+        case "half", _:
+            # The beginning of an answer, as it is when the kill comes while a long one is sent.
+            pipe = sys._getframe(1).f_locals["pipe"]
+            os.write(pipe.fileno(), struct.pack("!i", 1000) + b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
     return None
 
 
@@ -121,11 +128,11 @@ def test_one_item_more_is_taken_than_there_are_workers(pool: Pool) -> None:
 
 
 def test_a_worker_that_dies_costs_its_item_only(pool: Pool) -> None:
-    deadly: list[Task] = [("exit", 3), ("exit", 0), ("kill", signal.SIGKILL)]
+    deadly: list[Task] = [("exit", 3), ("exit", 0), ("kill", signal.SIGKILL), ("half", None)]
     squares: list[Task] = [("square", n) for n in range(9)]
-    answers = list(pool.map([deadly[0], *squares[:4], deadly[1], *squares[4:], deadly[2]]))
+    answers = list(pool.map([deadly[0], *squares[:4], deadly[1], *squares[4:], *deadly[2:]]))
     crashed = [answer.item for answer in answers if isinstance(answer, Crashed)]
-    assert sorted(crashed) == sorted(deadly)
+    assert sorted(map(str, crashed)) == sorted(map(str, deadly))
     assert finished(answers) == [n * n for n in range(9)]
     assert len(children()) == 2
 
