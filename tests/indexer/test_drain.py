@@ -17,10 +17,14 @@ from archiver.search.index import Bulk, Document, Index, IndexState, Total, open
 from archiver.search.places import LedgerPlaces
 from archiver.search.query import parse as parse_query
 from archiver.search.whoosh import commit as committing
+from archiver.search.whoosh import numbers
+from archiver.search.whoosh import record as records
+from archiver.search.whoosh.record import SegmentRecord
 from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
 from archiver.store.rebuild import rebuild
+from tests.indexer.fresh import assert_as_fresh
 from tests.search.whoosh.test_damage import zero_postings
 from tests.store.tree import Tree, message
 
@@ -293,6 +297,17 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
+def recorded(tree: Tree) -> dict[str, SegmentRecord]:
+    folder = index_path(tree.root)
+    return {segment.id: segment for segment in records.read(folder, records.newest(folder) or 0).segments}
+
+
+def noted_numbers(tree: Tree) -> dict[str, bytes]:
+    """What is noted beside each segment."""
+    found = Path(index_path(tree.root)).glob("*.numbers")
+    return {path.name.partition(".")[0]: path.read_bytes() for path in found}
+
+
 class TestDamaged:
     @pytest.mark.parametrize("harm", [cut, flip, remove])
     def test_only_what_a_damaged_segment_held_is_added_again(
@@ -317,6 +332,38 @@ class TestDamaged:
         assert set(found(tree, other, "subject:number")) == keys(range(1, 11))
         other.verify()
         assert feed(tree, other) == IndexReport()
+        other.close()
+
+    @pytest.mark.parametrize("harm", [cut, flip, remove])
+    def test_what_is_known_of_the_others_stays_and_of_it_goes(
+        self,
+        tree: Tree,
+        index: Index,
+        harm: Callable[[Path], None],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The record of dates and order, and the file of the ledger's numbers of each segment."""
+        monkeypatch.setattr(numbers, "WORTH_NOTING", 1)
+        inbox = tree.folder()
+        for number in (1, 4, 7):
+            tree.file(inbox, [message(n) for n in range(number, number + 3)], number, "F" * (number == 4))
+            feed(tree, index)
+        before, noted = recorded(tree), noted_numbers(tree)
+        damaged = segments(tree)[1]
+        assert len(before) == 3 and noted.keys() == before.keys()
+        harm(damaged)
+        other = open_index(index_path(tree.root))
+        assert feed(tree, other).added == 3
+        after = recorded(tree)
+        kept = before.keys() - {damaged.stem}
+        assert len(after) == 3 and damaged.stem not in after
+        assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+        assert all(segment.ordered for segment in after.values())
+        now = noted_numbers(tree)
+        assert now.keys() == after.keys()
+        assert {name: now[name] for name in kept} == {name: noted[name] for name in kept}
+        assert_as_fresh(tree.ledger, other, tmp_path / "fresh")
         other.close()
 
     @pytest.mark.parametrize("harm", [cut, flip, remove])
