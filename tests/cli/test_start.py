@@ -32,12 +32,10 @@ MODULES = {
         "kinds",
         "leaves",
         "limits",
-        "patterns",
         "people",
         "places",
         "positions",
         "query",
-        "regex",
         "saved",
         "stemming",
         "tokens",
@@ -48,8 +46,8 @@ MODULES = {
     "store": {"database", "layout", "ledger", "locks", "maildir", "records"},
 }
 ENGINE = {
-    "engine", "evaluate", "groups", "lexicon", "lists", "numbers", "pages", "parts", "postings",
-    "record", "rows", "segment", "shown", "totals",
+    "engine", "evaluate", "groups", "lists", "numbers", "pages", "parts", "postings",
+    "record", "rows", "segment", "totals",
 }  # fmt: skip
 # Modules of Python that cost milliseconds and that nothing here needs.
 HEAVY = {

@@ -21,6 +21,7 @@ is and what its files must be.
     lexicon     <-> the terms of a field as one text
     shown       what is shown of documents, as lines of one text, for regular expressions
     groups      several terms as if they were one
+    expand      which terms are of a form, or a few letters away
     rows        where terms stand: in a row, near each other
     numbers     <-> the ledger's numbers of a segment's documents, noted beside it
     evaluate    query tree -> documents of a segment, window by window

@@ -38,7 +38,7 @@ from archiver.search.tree import (
     Thread,
     Word,
 )
-from archiver.search.whoosh.groups import Group, expanded
+from archiver.search.whoosh.groups import Group
 from archiver.search.whoosh.lists import Postings
 from archiver.search.whoosh.numbers import numbers
 from archiver.search.whoosh.rows import in_a_row, near
@@ -104,6 +104,8 @@ class Reading:
         """The terms that are as the leaf says."""
         key = field, leaf
         if key not in self._groups:
+            from archiver.search.whoosh.expand import expanded
+
             with self.limits.running():
                 entries = expanded(self.segment, field, leaf, self.limits)
             self._groups[key] = Group(self.segment, lambda: entries, self.limits)

@@ -8,9 +8,6 @@ from collections.abc import Set as AbstractSet
 from functools import cached_property
 
 from archiver.search.limits import Limits
-from archiver.search.patterns import Probe, fitting, longest, probes, within
-from archiver.search.tree import Fuzzy, Glob
-from archiver.search.whoosh.lexicon import Lexicon
 from archiver.search.whoosh.lists import Postings
 from archiver.search.whoosh.postings import frequency
 from archiver.search.whoosh.segment import Segment
@@ -76,57 +73,3 @@ class Group:
         for each in self._all():
             if each.first <= high and each.last >= low:
                 yield from each.values(wanted)
-
-
-def expanded(segment: Segment, field: str, leaf: Glob | Fuzzy, limits: Limits) -> list[bytes]:
-    """The entries of all terms in the field that are as the leaf says."""
-    lexicon = segment.lexicon(field)
-    found = _of_form(lexicon, leaf.pattern) if isinstance(leaf, Glob) else _alike(lexicon, leaf)
-    entries = []
-    for term in _counted(found, leaf, limits):
-        if entry := segment.terms.get(field, term):
-            entries.append(entry)
-    return entries
-
-
-def _counted(found: Iterator[str | None], leaf: Glob | Fuzzy, limits: Limits) -> Iterator[str]:
-    """What is found of all that was looked at, None for what is not it."""
-    for count, term in enumerate(found):
-        if count % 1024 == 0:
-            limits.check()
-        if term is not None:
-            limits.count(leaf)
-            yield term
-
-
-def _of_form(lexicon: Lexicon, pattern: str) -> Iterator[str | None]:
-    fits, part = fitting(pattern), longest(pattern)
-    if pattern.startswith(part):
-        likely = lexicon.starting(part)
-    else:
-        likely = lexicon.containing(part, end=pattern.endswith(part))
-    return (term if fits(term) else None for term in likely)
-
-
-def _alike(lexicon: Lexicon, leaf: Fuzzy) -> Iterator[str | None]:
-    seen = set()
-    for probe in probes(leaf.term, leaf.edits):
-        for term in _likely(lexicon, probe, leaf.edits):
-            near = abs(len(term) - len(leaf.term)) <= leaf.edits and term not in seen
-            if near and within(leaf.term, term, leaf.edits):
-                seen.add(term)
-                yield term
-            else:
-                yield None
-
-
-def _likely(lexicon: Lexicon, probe: Probe, edits: int) -> Iterator[str]:
-    match probe.kind:
-        case "whole":
-            return iter((probe.text,))
-        case "start":
-            return lexicon.starting(probe.text)
-        case "end":
-            return lexicon.containing(probe.text, end=True)
-    low, high = max(probe.at - edits, 0), probe.at + edits + len(probe.text)
-    return (term for term in lexicon.containing(probe.text) if term.find(probe.text, low, high) >= 0)

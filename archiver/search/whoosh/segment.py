@@ -17,15 +17,17 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archiver.search.ids import Ids, unpack
-from archiver.search.whoosh.lexicon import Lexicon
 from archiver.search.whoosh.lists import Postings
 from archiver.search.whoosh.parts import KEY_SIZE, Parts
 from archiver.search.whoosh.postings import Block, blocks, ids
 from archiver.search.whoosh.record import SegmentRecord
-from archiver.search.whoosh.shown import Shown
+
+if TYPE_CHECKING:
+    from archiver.search.whoosh.lexicon import Lexicon
+    from archiver.search.whoosh.shown import Shown
 
 LENGTHS = tuple(round((1.033**byte - 1) * 27) for byte in range(256))
 """What Whoosh's length bytes stand for."""
@@ -64,6 +66,8 @@ class Segment(Parts):
     def lexicon(self, field: str) -> Lexicon:
         """The terms of a field with words."""
         if field not in self._lexicons:
+            from archiver.search.whoosh.lexicon import Lexicon
+
             with self.reading():
                 packed = self.part(f".{field}.lex")
                 listed = zlib.decompress(packed) if packed else self._walked(field)
@@ -76,6 +80,8 @@ class Segment(Parts):
     def shown(self, field: str) -> Shown:
         """What is shown of a field of every document."""
         if field not in self._shown:
+            from archiver.search.whoosh.shown import Shown
+
             self._shown[field] = Shown(
                 self.record.documents, lambda number: self.stored(number).get(field, "")
             )
