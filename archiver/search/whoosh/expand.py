@@ -10,34 +10,35 @@ from archiver.search.tree import Fuzzy, Glob
 from archiver.search.whoosh.lexicon import Lexicon
 from archiver.search.whoosh.segment import Segment
 
+_OFTEN = 256
+
 
 def expanded(segment: Segment, field: str, leaf: Glob | Fuzzy, limits: Limits) -> list[bytes]:
     """The entries of all terms in the field that are as the leaf says."""
     lexicon = segment.lexicon(field)
     found = _of_form(lexicon, leaf.pattern) if isinstance(leaf, Glob) else _alike(lexicon, leaf)
-    entries = []
-    for term in _counted(found, leaf, limits):
-        if entry := segment.terms.get(field, term):
+    entries: list[bytes] = []
+    counted = 0
+    for looked, term in enumerate(found, 1):
+        if term is not None and (entry := segment.terms.get(field, term)):
             entries.append(entry)
+        if looked % _OFTEN == 0:
+            limits.check()
+            limits.count(leaf, len(entries) - counted)
+            counted = len(entries)
+    limits.count(leaf, len(entries) - counted)
     return entries
 
 
-def _counted(found: Iterator[str | None], leaf: Glob | Fuzzy, limits: Limits) -> Iterator[str]:
-    """What is found of all that was looked at, None for what is not it."""
-    for count, term in enumerate(found):
-        if count % 1024 == 0:
-            limits.check()
-        if term is not None:
-            limits.count(leaf)
-            yield term
-
-
 def _of_form(lexicon: Lexicon, pattern: str) -> Iterator[str | None]:
+    """The terms of this form, None for others that were looked at."""
     fits, part = fitting(pattern), longest(pattern)
     if pattern.startswith(part):
         likely = lexicon.starting(part)
     else:
         likely = lexicon.containing(part, end=pattern.endswith(part))
+    if pattern in (f"*{part}*", f"*{part}", f"{part}*"):
+        return likely
     return (term if fits(term) else None for term in likely)
 
 
