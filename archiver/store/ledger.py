@@ -486,7 +486,7 @@ class Ledger:
         """
         with self.transaction():
             ids, known = self._add_documents(new)
-            oldest = self._oldest(known)
+            oldest = self._oldest([*known, *self._displaced(folder, new)])
             self._db.executemany("DELETE FROM place WHERE id = ?", ((i,) for i in claimed))
             self._db.executemany(
                 "INSERT INTO place (folder, epoch, uid, document, received, file, flags, keywords, content,"
@@ -501,8 +501,8 @@ class Ledger:
                 ],
             )
             if oldest:
-                now = self._oldest(known)
-                self._touch(key for key, received in oldest.items() if now[key] != received)
+                now = self._oldest(list(oldest))
+                self._touch(key for key, received in oldest.items() if now[key] not in (received, None))
             if self._rows("SELECT 1 FROM failed WHERE folder = ? LIMIT 1", folder.id):
                 self._db.executemany(
                     "DELETE FROM failed WHERE folder = ? AND epoch = ? AND uid = ?",
@@ -531,6 +531,18 @@ class Ledger:
             "INSERT INTO change (document) SELECT id FROM document WHERE id > ? ORDER BY id", (last,)
         )
         return ids, known
+
+    def _displaced(self, folder: Folder, new: Sequence[NewPlace]) -> list[bytes]:
+        """The documents that so far are at the UIDs of these places and will not be."""
+        keys = {place.uid: place.key for place in new}
+        rows = self._rows(
+            "SELECT p.uid, d.key FROM place p JOIN document d ON d.id = p.document"
+            f" WHERE p.folder = ? AND p.epoch = ? AND p.uid IN ({','.join('?' * len(keys))})",
+            folder.id,
+            folder.epoch,
+            *keys,
+        )
+        return [key for uid, key in rows if key != keys[uid]]
 
     def _oldest(self, keys: Sequence[bytes]) -> dict[bytes, int | None]:
         """The documents among these, and the INTERNALDATE of their oldest place; None when they have none."""

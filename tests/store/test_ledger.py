@@ -695,6 +695,15 @@ class TestChanges:
         assert changed(ledger, 1) == [key(1)]
         assert ledger.received(key(1)) == 300
 
+    def test_another_message_under_its_uid_is_one_for_both(self, ledger: Ledger, inbox: Folder) -> None:
+        """What was there is younger now; a bulk that has passed its new date must hear of it."""
+        ledger.add_places(inbox, [place(1, 1, received=500)])
+        ledger.add_places(inbox, [place(2, 1, received=700)])
+        ledger.add_places(inbox, [place(3, 3, received=600)])
+        last = ledger.last_change()
+        ledger.add_places(inbox, [place(1, 2, received=500), place(3, 4, received=600)])
+        assert set(changed(ledger, last)) == {key(1), key(2), key(4)}
+
     def test_a_claim_that_makes_it_younger_is_one(self, ledger: Ledger, inbox: Folder) -> None:
         ledger.add_places(inbox, [place(1, 1, received=500)])
         new = next_epoch(ledger, inbox)
