@@ -377,6 +377,9 @@ class _Parser:
         text = token.text
         if token.kind == "word":
             text = _stars.sub("*", text)
+            # Before a sign, as in *.pdf, it stands for whatever precedes, so for nothing that has to.
+            if text[:1] == "*" and text[1:2] and not text[1].isalnum():
+                text = text[1:]
             if found := _fuzzy.match(text):
                 return self.fuzzy(field, token, found[1], found[2])
             if "*" in text[:-1] or text == "*":

@@ -83,6 +83,8 @@ TREES: dict[str, Node] = {
     "inv*": Prefix("", (), "inv"),
     "v2.7.*": Phrase("", ("v2", "7")),
     "CVE-*": word("cve"),
+    "*.pdf": word("pdf"),
+    "filename:*.tar.gz": Phrase("filename", ("tar", "gz")),
     "e-inv*": Prefix("", ("e",), "inv"),
     '"big inv*"': Prefix("", ("big",), "inv"),
     '"big inv *"': Phrase("", ("big", "inv")),
