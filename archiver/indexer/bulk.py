@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import msgspec
 from msgspec.structs import replace
@@ -76,8 +76,10 @@ def _write(feed: Feed, change: int, bulk: Bulk, options: Options) -> Bulk:
 
         shares = _shares(feed, bulk, place, memory, _share_size(count, processes))
         for share, made in written(pool, shares, idle):
+            with suppress(InterruptedRun):
+                feed.prepare(options.stop)
             with feed.lock():
-                bulk = _keep(feed, bulk, share, made)
+                bulk = _keep(feed, bulk, share, made, options.stop)
         if pool.ending:
             raise InterruptedRun()
     options.advance(total, total)
@@ -96,7 +98,7 @@ def _begin(feed: Feed) -> IndexState:
     return state
 
 
-def _keep(feed: Feed, bulk: Bulk, share: Share, made: Written) -> Bulk:
+def _keep(feed: Feed, bulk: Bulk, share: Share, made: Written, stop: Callable[[], bool]) -> Bulk:
     """Make a share a part of the index, and go through what came meanwhile, if that is little."""
     state = _unchanged(feed, bulk)
     assert state.bulk
@@ -108,7 +110,7 @@ def _keep(feed: Feed, bulk: Bulk, share: Share, made: Written) -> Bulk:
     feed.report.added += sum(portion.documents for portion in made.portions)
     feed.report.unreadable += made.unreadable
     feed.report.attachments = feed.report.attachments.plus(made.attachments)
-    if not feed.is_much(state):
+    if not feed.is_much(state) and not stop():
         feed.catch_up(state)
     return bulk
 

@@ -247,23 +247,46 @@ def readers(root: str) -> list[int]:
     return found
 
 
+@contextmanager
+def noted(held: Path) -> Iterator[None]:
+    """A lock that is a file as long as it is held."""
+    held.touch()
+    try:
+        yield
+    finally:
+        held.unlink()
+
+
+def test_no_lock_is_held_while_a_few_are_read_that_come_during_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeding, "FEW", 3)
+    monkeypatch.setattr(bulk, "SHARE", 4)
+    held, archive = tmp_path / "held", tmp_path / "archive"
+    tree, index = Tree(str(archive)), open_index(index_path(str(archive)))
+    seen: list[int] = []
+
+    def advance(done: int, total: int) -> None:
+        if index.count() and not seen:
+            deliver(tree, documents.mail(("a.txt", b"absent:1:" + os.fsencode(held))), first=99)
+            seen.append(index.count())
+
+    with tree.ledger:
+        deliver(tree, *(message(n) for n in range(1, 20)))
+        drain(tree.ledger, index, lambda: noted(held), workers=1, attachments=READING, advance=advance)
+        assert seen[0] < 19 < index.count()
+        assert len(found(tree, index, "attachment:absent")) == 1
+    index.close()
+
+
 def test_no_lock_is_held_while_a_few_are_read(tmp_path: Path) -> None:
     held = tmp_path / "held"
-
-    @contextmanager
-    def lock() -> Iterator[None]:
-        held.touch()
-        try:
-            yield
-        finally:
-            held.unlink()
-
     archive = tmp_path / "archive"
     tree, index = Tree(str(archive)), open_index(index_path(str(archive)))
     with tree.ledger:
         for first in (1, 2):
             deliver(tree, documents.mail(("a.txt", b"absent:%d:" % first + os.fsencode(held))), first=first)
-            drain(tree.ledger, index, lock, attachments=READING)
+            drain(tree.ledger, index, lambda: noted(held), attachments=READING)
         assert len(found(tree, index, "attachment:absent")) == 2
     index.close()
 
