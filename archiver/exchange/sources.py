@@ -12,6 +12,7 @@ import io
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -29,6 +30,8 @@ MOST_TIMES = 200
 MOST_ANYWAY = 1 << 28
 # tarfile reads names and extensions of a header at once, whatever size it claims for them.
 _MOST_AT_ONCE = 1 << 24
+# zipfile unpacks whole pieces of what is not deflated, whatever comes out of them: up to 80 MB of this.
+_PIECE = 4096
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _PACKED: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
@@ -36,8 +39,19 @@ _PACKED: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
 KINDS = "an mbox, a Maildir, a tree of .eml files, or a .zip or .tar of those"
-# Whatever the packers call it when what they unpack is not what it should be.
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+# Whatever the packers call it when what they unpack is not what it should be: a number that is none in a
+# header, or a name in no encoding, comes out of them as it is.
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    ValueError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -152,10 +166,11 @@ def _entry(entry: os.DirEntry[str], path: str) -> Item:
 class _Bounded(io.RawIOBase):
     """What comes out of an archive, until it is more than it may be."""
 
-    def __init__(self, source: IO[bytes], allowance: list[int]) -> None:
+    def __init__(self, source: IO[bytes], allowance: list[int], at_once: int = _MOST_AT_ONCE) -> None:
         super().__init__()
         self._source = source
         self._allowance = allowance
+        self._at_once = at_once
         self.last = b""
 
     def readable(self) -> bool:
@@ -164,7 +179,7 @@ class _Bounded(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         if not 0 <= size <= _MOST_AT_ONCE:
             raise tarfile.ReadError("a header that is larger than any")
-        data = self._source.read(size)
+        data = self._source.read(min(size, self._at_once))
         self._allowance[0] -= len(data)
         if self._allowance[0] < 0:
             raise ArchiverError(
@@ -218,7 +233,7 @@ def _zip(path: str, file: BinaryIO, size: int) -> Iterator[Item]:
     allowance = [size * MOST_TIMES + MOST_ANYWAY]
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError) as exc:
+    except (*BROKEN, OSError) as exc:
         raise SourceError(
             f"{path} is no whole .zip: its end is missing or damaged", hint="get it again"
         ) from exc
@@ -233,8 +248,10 @@ def _zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, allowance: list[i
     if member.flag_bits & 1:
         return Item(path, 0, 0, io.BytesIO, trouble="it is encrypted")
 
+    at_once = _MOST_AT_ONCE if member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else _PIECE
+
     def opened() -> BinaryIO:
-        return _Bounded(archive.open(member), allowance)  # type: ignore[return-value]
+        return _Bounded(archive.open(member), allowance, at_once)  # type: ignore[return-value]
 
     return Item(path, member.file_size, _moment(member.date_time), opened)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.errors import ArchiverError, NotFoundError, UsageError
+from archiver.errors import ArchiverError, NotFoundError, SourceError, UsageError
 from tests.exchange.conftest import Box, maildir, numbers
 from tests.pull import checks
 from tests.store.tree import message
@@ -97,6 +97,71 @@ class TestHostile:
             file.truncate((1 << 30) + 10_000)
         report = box.take(tmp_path / "in.tar")
         assert (report.stored, report.failed) == (1, 1)
+
+    @pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_little_is_unpacked_at_once_where_much_may_come_out(
+        self, box: Box, tmp_path: Path, packing: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        class Member(zipfile.ZipExtFile):
+            def read(self, size: int | None = -1) -> bytes:
+                asked.append(size or -1)
+                return super().read(size)
+
+        with zipfile.ZipFile(tmp_path / "in.zip", "w", packing) as archive:
+            archive.writestr("a.eml", message(1) + b"x\r\n" * 10_000)
+        monkeypatch.setattr(zipfile, "ZipExtFile", Member)
+        assert box.take(tmp_path / "in.zip").stored == 1
+        assert len(asked) > 5 and 0 < min(asked) <= max(asked) <= 4096
+        assert message(1) + b"x\r\n" * 10_000 in box.wires()["INBOX"]
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"mtime": "inf"},
+            {"mtime": "nan"},
+            {"GNU.sparse.size": "many"},
+            {"GNU.sparse.map": "a,b", "GNU.sparse.size": "1"},
+            {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"},
+        ],
+        ids=str,
+    )
+    def test_numbers_in_a_header_of_a_tar_that_are_none(
+        self, box: Box, tmp_path: Path, headers: dict[str, str]
+    ) -> None:
+        with tarfile.open(tmp_path / "in.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+            for number, more in enumerate(({}, headers)):
+                info = tarfile.TarInfo(f"{number}.eml")
+                info.size, info.pax_headers = len(message(number)), more
+                archive.addfile(info, io.BytesIO(message(number)))
+        report = box.take(tmp_path / "in.tar")
+        assert (report.stored, report.failed) == (1, 1)
+
+    @pytest.mark.parametrize("everywhere", [True, False])
+    def test_a_name_in_a_zip_that_is_no_text(self, box: Box, tmp_path: Path, everywhere: bool) -> None:
+        with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+            archive.writestr("\u00e9.eml", message(1))
+            archive.writestr("good.eml", message(2))
+        data = (tmp_path / "in.zip").read_bytes()
+        (tmp_path / "in.zip").write_bytes(
+            data.replace("\u00e9".encode(), b"\xff\xff", 2 if everywhere else 1)
+        )
+        if everywhere:
+            with pytest.raises(SourceError, match="damaged"):
+                box.take(tmp_path / "in.zip")
+        else:
+            report = box.take(tmp_path / "in.zip")
+            assert (report.stored, report.failed) == (1, 1)
+
+    def test_a_zip_of_a_version_that_nobody_knows(self, box: Box, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+            archive.writestr("a.eml", message(1))
+        data = bytearray((tmp_path / "in.zip").read_bytes())
+        data[(at := data.index(b"PK\x01\x02") + 6) : at + 2] = b"\xff\xff"
+        (tmp_path / "in.zip").write_bytes(data)
+        with pytest.raises(SourceError, match="damaged"):
+            box.take(tmp_path / "in.zip")
 
     def test_an_encrypted_member(self, box: Box, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
