@@ -318,7 +318,12 @@ class User:
         return found.rowcount
 
     def orphans(self, now: int) -> int:
-        """Turn what a dead sender left into `unknown`, unless somebody sends right now; how many it was."""
+        """Turn what a dead sender left into `unknown`, unless somebody sends right now; how many it was.
+
+        Where nothing can be written it stays as it is.
+        """
+        if is_read_only(self.path):
+            return 0
         try:
             with self.sending("look", now, wait=False) as found:
                 return found

@@ -14,6 +14,7 @@ import pytest
 from archiver.archive import Archive
 from archiver.config import Config
 from archiver.store.tags import Change
+from archiver.store.user import Intent, User
 from tests.store.tree import Tree, message
 
 # The directory mounted over itself, and so unlike its parent read-only, in a namespace of its own.
@@ -42,6 +43,21 @@ from archiver.config import Config
 archive = Archive(Config(archive=sys.argv[1]), say=print)
 (row,) = archive.search("tag:seen").rows
 print(row.tags, archive.count("tag:seen folder:inbox").count, archive.tag_counts())
+"""
+
+_OUTBOX = """
+import sys
+from archiver.archive import Archive
+from archiver.config import Config
+from archiver.errors import ArchiverError
+archive = Archive(Config(archive=sys.argv[1]), say=print)
+(message,) = archive.outbox()
+assert archive.outbox_message(message.id) == message
+print(*((to.address, to.status) for to in message.recipients))
+try:
+    archive.cancel(message.id)
+except ArchiverError as exc:
+    print(f"{type(exc).__name__}: {exc.hint}")
 """
 
 
@@ -99,6 +115,17 @@ def test_tags(tree: Tree) -> None:
     Archive(Config(archive=tree.root)).tag("word4", Change(("seen",)))
     tree.ledger.close()
     assert seen(tree.root, _TAGS) == ["('seen',) 1 {'seen': 1}"]
+
+
+def test_the_outbox(tree: Tree) -> None:
+    """It is listed as it is: nobody can become the holder of its lock."""
+    with User(tree.root) as user:
+        (id,) = user.queue(
+            [Intent(bytes(32), "<1@example.org>", "relay", "me@example.org", ("you@example.org",))], 1
+        )
+        user.begin(id, b"", 2)
+    tree.ledger.close()
+    assert seen(tree.root, _OUTBOX) == ["('you@example.org', 'sending')", "StoreError: check its permissions"]
 
 
 def test_changes_that_cannot_be_read_are_not_left_out(tree: Tree) -> None:
