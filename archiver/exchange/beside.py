@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from archiver.errors import DiskFullError, LockedError, NotFoundError, StoreError, UsageError
@@ -14,6 +14,8 @@ from archiver.store.layout import sync_directory
 from archiver.store.maildir import disk_errors
 
 _UNLINKABLE = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
@@ -48,13 +50,11 @@ def insist_free(path: str) -> None:
 def new_file(path: str) -> Iterator[int]:
     """A descriptor of a file that is at `path`, durably, when the block ends well, else gone."""
     part = _part(path)
-    with writing("write the export"):
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = _made(part, path, _FILE, lambda: os.open(part, _FILE | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         _hold(descriptor, part, path)
         try:
             with writing("write the export"):
-                os.ftruncate(descriptor, 0)
                 yield descriptor
                 os.fsync(descriptor)
                 _put(part, path)
@@ -70,15 +70,16 @@ def new_file(path: str) -> Iterator[int]:
 def new_directory(path: str) -> Iterator[str]:
     """A directory to write into, which is at `path` when the block ends well; the caller makes it durable."""
     part = _part(path)
-    with writing("write the export"):
-        os.makedirs(part, 0o700, exist_ok=True)
-        descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def make() -> int:
+        os.mkdir(part, 0o700)
+        return os.open(part, _DIRECTORY)
+
+    descriptor = _made(part, path, _DIRECTORY, make)
     try:
         _hold(descriptor, part, path)
         try:
             with writing("write the export"):
-                for left in os.scandir(part):  # of a run that was killed
-                    shutil.rmtree(left.path) if left.is_dir(follow_symlinks=False) else os.unlink(left.path)
                 yield part
                 _claim(path)
                 os.rename(part, path)
@@ -93,6 +94,25 @@ def new_directory(path: str) -> Iterator[str]:
 def _part(path: str) -> str:
     parent, name = os.path.split(os.path.abspath(path))
     return os.path.join(parent, f".{name}.archiver-export")
+
+
+def _made(part: str, path: str, how: int, make: Callable[[], int]) -> int:
+    """What `make` makes at `part`, where nothing may be.
+
+    What a killed run left there is removed and never written into: it may be the second name of an export
+    that was complete by then, or somebody else's who would read along.
+    """
+    with writing("write the export"):
+        try:
+            return make()
+        except FileExistsError:
+            left = os.open(part, how | os.O_NONBLOCK)
+        try:
+            _hold(left, part, path)
+            shutil.rmtree(part) if how & os.O_DIRECTORY else os.unlink(part)
+        finally:
+            os.close(left)
+    return _made(part, path, how, make)
 
 
 def _hold(descriptor: int, part: str, path: str) -> None:

@@ -136,3 +136,26 @@ def test_a_file_is_durable_before_it_has_its_name(tmp_path: Path, trace: Trace) 
         f"link {parent}/.x.archiver-export",
         f"fsync {tmp_path.parent.name}/{parent}",
     ]
+
+
+def test_what_was_exported_before_is_not_written_over(tmp_path: Path) -> None:
+    """A run was killed when the export had its name already and was only to lose the other one."""
+    (tmp_path / "moved").write_bytes(b"precious")
+    os.link(tmp_path / "moved", tmp_path / ".x.archiver-export")
+    with new_file(str(tmp_path / "x")) as target:
+        fill(target)
+    assert (content(tmp_path / "moved"), content(tmp_path / "x")) == (b"precious", b"whole")
+    assert sorted(os.listdir(tmp_path)) == ["moved", "x"]
+
+
+def test_nobody_who_made_what_is_there_reads_along(new: New, tmp_path: Path) -> None:
+    part = tmp_path / ".x.archiver-export"
+    if new is new_file:
+        part.touch(mode=0o666)
+    else:
+        part.mkdir(mode=0o777)
+    held = os.open(part, os.O_RDONLY)
+    with new(str(tmp_path / "x")) as target:
+        fill(target)
+    assert not os.path.samestat(os.fstat(held), (tmp_path / "x").stat())
+    os.close(held)
