@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from archiver.errors import FolderError, UsageError
 from archiver.imap.exchange import Bounds, Exchange
 from archiver.imap.fetch import listed_in
@@ -127,10 +129,13 @@ def append_limit(exchange: Exchange, mailbox: Mailbox, capabilities: Sequence[st
 
 def dated(exchange: Exchange, uids: bytes, exists: int) -> list[Listed]:
     """UID, flags and INTERNALDATE of messages of the selected mailbox, by UID. ServerError for a NO."""
-    found = {}
+    found: dict[int, Listed] = {}
     for line in exchange.ask(b"UID FETCH %b (UID FLAGS INTERNALDATE)" % uids, bounds=Bounds(exists)):
-        # A FETCH that nobody asked for, of flags that changed, has no date.
-        if (listed := listed_in(line)) and (listed.received is not None or listed.uid not in found):
+        if listed := listed_in(line):
+            before = found.get(listed.uid)
+            # A FETCH that nobody asked for, of flags that have just changed, has no date.
+            if before and listed.received is None:
+                listed = replace(before, flags=listed.flags)
             found[listed.uid] = listed
     exchange.insist(line)
     return [found[uid] for uid in sorted(found)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable
@@ -281,6 +282,12 @@ def test_on_pymap(home: Home, start_pymap: Callable[..., Pymap]) -> None:
     assert home.good("count", "is:gone").out.strip() == "1"
 
 
+def nth(number: int) -> Callable[[Command], bool]:
+    """Whether a command is the one of this number, of those asked about."""
+    asked = itertools.count(1)
+    return lambda command: next(asked) == number
+
+
 class TestServers:
     """What real ones rarely do."""
 
@@ -312,13 +319,7 @@ class TestServers:
             folder.mails.pop(2)
             return session.honest(command)
 
-        seen = []
-
-        def second(command: Command) -> bool:
-            seen.append(command)
-            return len(seen) == 2
-
-        self.server.on("UID FETCH", meanwhile, when=second)
+        self.server.on("UID FETCH", meanwhile, when=nth(2))
         result = scripted_home.good(*DELETE)
         assert self.uids() == [2]
         assert "deleted 2 messages" in result.out and "kept 1 flagged" in result.out
@@ -350,6 +351,18 @@ class TestServers:
         self.server.folder().mails[2].extra["INTERNALDATE"] = '"00-Jan-0000 00:00:00 +0000"'
         assert "kept 1 without a date" in scripted_home.good(*DELETE).out
         assert self.uids() == [3]
+
+    def test_flagged_while_it_is_looked_at(self, scripted_home: Home) -> None:
+        """Told by the way, after the flags that were asked for."""
+
+        def meanwhile(session: Session, command: Command) -> bytes:
+            self.server.folder().mails[1].flags = ("\\Flagged",)
+            told, tag, end = session.honest(command).rpartition(command.tag.encode())
+            return told.replace(b"\\Flagged", b"") + b"* 2 FETCH (UID 2 FLAGS (\\Flagged))\r\n" + tag + end
+
+        self.server.on("UID FETCH", meanwhile, when=nth(2))
+        assert "kept 1 flagged" in scripted_home.good(*DELETE).out
+        assert self.uids() == [2]
 
     def test_a_line_that_breaks_in_between(self, scripted_home: Home) -> None:
         """What was deleted by then is found out by the next run, and known as pruned."""
