@@ -30,6 +30,8 @@ _AGE = re.compile(r"([1-9]\d{0,4})\s*([dwy])")
 
 Reason = str
 FLAGGED, NEWER, UNDATED, UNKNOWN = "flagged", "newer", "without a date", "not archived"
+# Some servers count UIDs anew and keep UIDVALIDITY all the same.
+REDATED = "with another date than archived"
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -252,6 +254,9 @@ class _Pruning:
         places = {place.uid: place for place in self._ledger.places(folder, (m.uid for m in messages))}
         for message in messages:
             place, key = places.get(message.uid), known[message.uid]
+            if place and place.received != message.received:
+                self._keep(REDATED)
+                continue
             path = self._reader.find(root, place.file, place.flags) if place else None
             _, files, size, wrong = check((0, [(path or "", key)]))
             self._fault("read")
@@ -267,7 +272,7 @@ class _Pruning:
         seen = self._connection.dated(uids=sorted(by_uid))
         wanted, kept = sort_out(seen, {uid: m.key for uid, m in by_uid.items()}, before)
         for reason, number in kept.items():
-            self._report.kept[reason] = self._report.kept.get(reason, 0) + number
+            self._keep(reason, number)
         uids = [message.uid for message in wanted]
         if not uids:
             return
@@ -295,6 +300,9 @@ class _Pruning:
         left = [message.uid for message in self._connection.dated(uids=uids)]
         self._connection.unmark([uid for uid in left if uid not in marked])
         return left
+
+    def _keep(self, reason: Reason, number: int = 1) -> None:
+        self._report.kept[reason] = self._report.kept.get(reason, 0) + number
 
     def _note(self, records: PruneRecords, folder: Folder, gone: Sequence[int], left: Sequence[int]) -> None:
         now = int(self._now())

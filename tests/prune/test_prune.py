@@ -352,6 +352,13 @@ class TestServers:
         assert "kept 1 without a date" in scripted_home.good(*DELETE).out
         assert self.uids() == [3]
 
+    def test_uids_counted_anew_under_one_uidvalidity(self, scripted_home: Home) -> None:
+        """As many messages came since, so that only their dates show that they are others."""
+        for each in self.server.folder().mails[:3]:
+            each.raw, each.date = mail(each.uid + 10), OLD + timedelta(days=each.uid)
+        assert "kept 3 with another date than archived" in scripted_home.good(*DELETE).out
+        assert self.uids() == [1, 2, 3]
+
     def test_flagged_while_it_is_looked_at(self, scripted_home: Home) -> None:
         """Told by the way, after the flags that were asked for."""
 
