@@ -208,7 +208,7 @@ class _Pruning:
         opened = self._open(mailbox)
         _insist_same(folder, opened, self._ledger)
         listed = self._connection.dated()
-        self._settle_earlier(folder, {message.uid for message in listed})
+        self._settle_earlier(folder, listed)
         known = self._ledger.keys_by_uid(folder)
         wanted, self._report.kept = sort_out(listed, known, before)
         for start in range(0, len(wanted), BATCH):
@@ -238,13 +238,19 @@ class _Pruning:
             False,
         )
 
-    def _settle_earlier(self, folder: Folder, there: set[int]) -> None:
-        """Of what a killed run was deleting, the messages that are gone went by its hand."""
+    def _settle_earlier(self, folder: Folder, listed: Sequence[Listed]) -> None:
+        """Of what a killed run was deleting, the messages that are gone went by its hand.
+
+        The others lose the mark that it may have given them: this run may have reasons to keep them, and the
+        next EXPUNGE of any program would take them.
+        """
         if self._records is None:
             return
-        begun = self._records.begun(self._account.imap.host, self._account.imap.user, folder)
-        gone = [uid for uid in begun if uid not in there]
-        self._note(self._records, folder, gone, [uid for uid in begun if uid in there])
+        begun = set(self._records.begun(self._account.imap.host, self._account.imap.user, folder))
+        left = [message for message in listed if message.uid in begun]
+        there = [message.uid for message in left]
+        self._connection.unmark([message.uid for message in left if _is_marked(message)])
+        self._note(self._records, folder, sorted(begun.difference(there)), there)
 
     def _proven(
         self, folder: Folder, messages: Sequence[Listed], known: Mapping[int, bytes]
@@ -290,7 +296,7 @@ class _Pruning:
     def _expunge(self, messages: Sequence[Listed]) -> list[int]:
         """Delete these; those that are still there, without the mark they did not have before."""
         uids = [message.uid for message in messages]
-        marked = {m.uid for m in messages if "\\deleted" in {flag.lower() for flag in m.flags}}
+        marked = {message.uid for message in messages if _is_marked(message)}
         try:
             self._connection.expunge(uids)
         except FolderError:
@@ -309,6 +315,10 @@ class _Pruning:
         self._ledger.set_gone(folder, gone, now)
         imap = self._account.imap
         records.done(imap.host, imap.user, folder, gone, left, now)
+
+
+def _is_marked(message: Listed) -> bool:
+    return "\\deleted" in {flag.lower() for flag in message.flags}
 
 
 def _insist_same(folder: Folder, opened: Opened, ledger: Ledger) -> None:

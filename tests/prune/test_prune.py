@@ -25,7 +25,7 @@ from tests.servers.dovecot import Dovecot, User
 from tests.servers.gmail import Gmail
 from tests.servers.honest import Command
 from tests.servers.pymap import Mail, Pymap
-from tests.servers.scripted import Session, cut, reply
+from tests.servers.scripted import HangUpError, Session, cut, reply
 
 OLD = datetime(2015, 6, 1, 12, 0, tzinfo=UTC)
 NEW = datetime.now(UTC) - timedelta(days=3)
@@ -370,6 +370,17 @@ class TestServers:
         self.server.on("UID FETCH", meanwhile, when=nth(2))
         assert "kept 1 flagged" in scripted_home.good(*DELETE).out
         assert self.uids() == [2]
+
+    def test_what_a_broken_run_marked_is_not_left_marked(self, scripted_home: Home) -> None:
+        def hang_up(session: Session, command: Command) -> bytes:
+            raise HangUpError
+
+        self.server.on("UID EXPUNGE", hang_up, times=1)
+        complains(scripted_home.call(*DELETE), 75, "closed the connection")
+        assert [each.flags for each in self.server.folder().mails] == [("\\Deleted",)] * 4
+        self.server.folder().mails[1].flags = ("\\Deleted", "\\Flagged")
+        scripted_home.good(*DELETE)
+        assert [(each.uid, each.flags) for each in self.server.folder().mails] == [(2, ("\\Flagged",))]
 
     def test_a_line_that_breaks_in_between(self, scripted_home: Home) -> None:
         """What was deleted by then is found out by the next run, and known as pruned."""
