@@ -98,11 +98,22 @@ def in_order(confirmed: Sequence[Sent], listed: Sequence[Listed]) -> dict[bytes,
     return {sent.key: there.uid for sent, there in zip(confirmed, listed, strict=True)}
 
 
-def candidates(sent: Iterable[Sent], listed: Iterable[Listed], taken: Iterable[int]) -> list[int]:
-    """UIDs that may be messages sent without an answer, by their dates, but those `taken` by others."""
+def candidates(
+    sent: Iterable[Sent], listed: Iterable[Listed], taken: Iterable[int]
+) -> tuple[list[int], list[int]]:
+    """UIDs that may be messages sent without an answer, but those `taken` by others.
+
+    First those whose dates say so, then the rest: not every server keeps the date it is given.
+    """
     dates = {message.received for message in sent}
     others = set(taken)
-    return [m.uid for m in listed if m.uid not in others and (m.received is None or m.received in dates)]
+    likely: list[int] = []
+    unlikely: list[int] = []
+    for message in listed:
+        if message.uid not in others:
+            is_likely = message.received is None or message.received in dates
+            (likely if is_likely else unlikely).append(message.uid)
+    return likely, unlikely
 
 
 def match(

@@ -80,7 +80,7 @@ def test_in_the_order_they_were_sent() -> None:
 
 def test_candidates_by_their_dates() -> None:
     listed = [Listed(n, frozenset(), received=date) for n, date in ((1, 5), (2, 6), (3, None), (4, 5))]
-    assert plan.candidates([Sent(b"a", 5)], listed, [4]) == [1, 3]
+    assert plan.candidates([Sent(b"a", 5)], listed, [4]) == ([1, 3], [2])
 
 
 def test_each_uid_is_one_messages() -> None:

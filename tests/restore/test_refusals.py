@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -317,3 +318,24 @@ def test_a_server_that_rewrites_what_it_is_given(home: Home, scripted: Scripted)
     home.good(*MIGRATE)
     ids = [each.raw.partition(b"Message-ID: ")[2][:15] for each in target.folder().mails]
     assert ids == [b"<%d@example.org>" % number for number in range(4)]
+
+
+def test_a_server_that_keeps_no_dates(home: Home, scripted: Scripted) -> None:
+    """Its answer is lost, and the dates tell nothing: the bytes do, and nothing comes twice."""
+    source, target = scripted(), scripted()
+    for number in range(4):
+        source.folder().add(mail(number))
+    home.account("old", source.port)
+    home.account("new", target.port)
+    home.good("sync", "old")
+
+    def undated(session: Session, command: Command) -> bytes:
+        session.honest(command)
+        target.folder().mails[-1].date = datetime(2024, 5, 6, tzinfo=UTC)
+        if len(target.folder().mails) == 3:
+            raise HangUpError
+        return b""
+
+    target.on("APPEND", undated, times=3)
+    home.good(*MIGRATE)
+    assert held(target) == sorted(map(mail, range(4)))
