@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 Status = Literal["queued", "sending", "sent", "deferred", "failed", "unknown"]
 
 OUTBOX_LOCK = "outbox"
+_BEGUN = "status = 'sending'"
+_WAITING = "status IN ('queued', 'deferred')"
 _COLUMNS = "id, key, message_id, via, sender, created, block, recipe"
 INTERRUPTED = "the sender was stopped before the server's answer was recorded"
 CANCELLED = "cancelled"
@@ -433,7 +435,7 @@ class User:
         begun so. Should the machine stop before that, reserved ones become `unknown`.
         """
         with self._transaction(durable=durable):
-            self._record(message, outcomes, now, due)
+            self._record(message, outcomes, now, due, _BEGUN)
             self._reserve(reserve, self.boot)
             return () if then is None else self._begin(*then, now)
 
@@ -443,16 +445,21 @@ class User:
         )
 
     def settle(self, results: Iterable[tuple[int, Sequence[Outcome], int | None]], now: int) -> None:
-        """Record what became of many messages, all or none: id, outcomes, when deferred ones are due."""
+        """Record what became of many messages, all or none: id, outcomes, when deferred ones are due.
+
+        Of those that were never begun: what is `sending` is left to who does it.
+        """
         with self._transaction():
             for message, outcomes, due in results:
-                self._record(message, outcomes, now, due)
+                self._record(message, outcomes, now, due, _WAITING)
 
-    def _record(self, message: int, outcomes: Sequence[Outcome], now: int, due: int | None) -> None:
+    def _record(
+        self, message: int, outcomes: Sequence[Outcome], now: int, due: int | None, those: str
+    ) -> None:
         self._db.executemany(
-            """UPDATE recipient SET status = ?, code = ?, reply = ?, updated = ?, due = ?,
+            f"""UPDATE recipient SET status = ?, code = ?, reply = ?, updated = ?, due = ?,
                 tries = tries + (status <> 'sending')
-            WHERE message = ? AND address = ? AND status IN ('queued', 'sending', 'deferred')""",
+            WHERE message = ? AND address = ? AND {those}""",
             [
                 (o.status, o.code, o.reply, now, due if o.status == "deferred" else None, message, o.address)
                 for o in outcomes

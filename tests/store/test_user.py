@@ -97,6 +97,16 @@ def test_what_is_known_is_not_forgotten(root: str) -> None:
         assert statuses(user, id) == [(YOU, "sent"), (THEY, "unknown")]
 
 
+def test_what_another_is_sending_is_not_settled(root: str) -> None:
+    with User(root) as user:
+        (id,) = user.queue([SOMEBODY], 100)
+        user.begin(id, b"", 200)
+        user.settle([(id, [Outcome(YOU, "failed", 0, "no such server")], None)], 300)
+        assert statuses(user, id) == [(YOU, "sending"), (THEY, "sending")]
+        user.finish(id, [Outcome(YOU, "sent", 250, ""), Outcome(THEY, "sent", 250, "")], 400)
+        assert statuses(user, id) == [(YOU, "sent"), (THEY, "sent")]
+
+
 def test_a_queue_is_all_or_nothing(root: str) -> None:
     with User(root) as user:
         bad = Intent(b"k" * 32, "<2@example.org>", "work", "me@example.org", (YOU, None))  # type: ignore[arg-type]
