@@ -150,9 +150,12 @@ def _directory(top: str) -> Iterator[Item]:
 
 
 def _entry(entry: os.DirEntry[str], path: str) -> Item:
-    if not entry.is_file(follow_symlinks=False):
-        return Item(path, 0, 0, io.BytesIO, trouble="it is a link, or no file")
-    found = entry.stat(follow_symlinks=False)
+    try:
+        if not entry.is_file(follow_symlinks=False):
+            return Item(path, 0, 0, io.BytesIO, trouble="it is a link, or no file")
+        found = entry.stat(follow_symlinks=False)
+    except OSError as exc:  # other programs go on renaming while it is imported
+        return Item(path, 0, 0, io.BytesIO, trouble=f"it cannot be read: {exc.strerror}")
 
     def opened() -> BinaryIO:
         # Whoever swaps it for a link, or for a pipe, meanwhile has an error for it.

@@ -222,6 +222,18 @@ class TestDamage:
         assert (report.stored, report.failed) == (1, 1)
         assert "name speaks of" in report.failures[0].why
 
+    def test_a_file_that_goes_meanwhile_ends_nothing(self, box: Box, tmp_path: Path) -> None:
+        maildir(tmp_path / "in", *map(message, range(3)))
+
+        def read_elsewhere(messages: int, size: int) -> None:
+            for path in (tmp_path / "in" / "cur").glob("1600000001.*:2,"):
+                path.rename(f"{path}S")
+
+        report = box.take(tmp_path / "in", advance=read_elsewhere)
+        assert (report.stored, report.failed) == (2, 1)
+        assert "No such file" in report.failures[0].why
+        assert (report := box.take(tmp_path / "in")).stored == 1 and report.failed == 0
+
     def test_an_empty_file_among_others(self, box: Box, tmp_path: Path) -> None:
         maildir(tmp_path / "in", message(1), b"")
         report = box.take(tmp_path / "in")
