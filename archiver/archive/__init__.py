@@ -775,11 +775,13 @@ def _gather(name: str, future: Future[AccountReport], report: SyncReport) -> Bas
 
 def _begun(ledger: Ledger, index: Index) -> int:
     """How many documents of a build from nothing are indexed; 0 when none was interrupted."""
+    from archiver.search.places import fed_from
+
     try:
         state = index.state()
     except DamagedError:
         return 0
-    if state is None or state.bulk is None or (state.ledger, state.change) != (ledger.id, 0):
+    if state is None or state.bulk is None or state.change or not fed_from(ledger, state):
         return 0
     return state.bulk.done
 

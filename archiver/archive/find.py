@@ -16,7 +16,7 @@ from archiver.archive import BULK
 from archiver.archive.ids import short_id
 from archiver.archive.reports import Behind, Counted, Results, Row
 from archiver.errors import ArchiverError, QueryError, TooCostlyError
-from archiver.search.places import LedgerPlaces
+from archiver.search.places import LedgerPlaces, fed_from
 from archiver.search.query import parse
 from archiver.search.tree import DateRange
 from archiver.store.layout import user_path
@@ -125,7 +125,7 @@ def indexed(ledger: Ledger, index: Index) -> int:
         state = index.state()
     except ArchiverError:
         return 0
-    if state is None or state.ledger != ledger.id:
+    if state is None or not fed_from(ledger, state):
         return 0
     return state.change + min(state.bulk.done, state.bulk.upto - state.change) if state.bulk else state.change
 

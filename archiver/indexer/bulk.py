@@ -91,7 +91,8 @@ def _begin(feed: Feed) -> IndexState:
     state = feed.position()
     if state.bulk or not feed.is_much(state):
         return state
-    state = replace(state, bulk=Bulk(feed.ledger.last_change(), LATEST, LATEST, 0))
+    state = replace(state, bulk=Bulk(state.change, LATEST, LATEST, 0))
+    state = feed.reached(state, feed.ledger.last_change())
     with feed.whole():
         # Others see so where the bulk ends, and do what comes after it themselves.
         feed.index.apply((), (), state)

@@ -13,7 +13,7 @@ from archiver.attachments import Reading, Tally
 from archiver.errors import DamagedError, InterruptedRun
 from archiver.indexer.reading import Documents, Unreadable
 from archiver.search.index import Attachments, Document, Index, IndexState, Lock
-from archiver.search.places import LedgerPlaces
+from archiver.search.places import LedgerPlaces, fed_from
 from archiver.search.tree import Exact
 from archiver.store.ledger import Ledger
 from archiver.store.records import Queued
@@ -110,7 +110,14 @@ class Feed:
 
     def is_ours(self, state: IndexState) -> bool:
         """Whether the index was fed from this ledger, and its words stemmed as they are to be."""
-        return (state.ledger, state.stemming) == (self.ledger.id, self.stemming)
+        return state.stemming == self.stemming and fed_from(self.ledger, state)
+
+    def reached(self, state: IndexState, change: int) -> IndexState:
+        """The state when everything up to this change was looked at."""
+        mark = self.ledger.mark(change) or 0
+        if state.bulk:
+            return replace(state, bulk=replace(state.bulk, upto=change), mark=mark)
+        return replace(state, change=change, mark=mark)
 
     def position(self) -> IndexState:
         """How far the index is, after making it one of this ledger."""
@@ -125,15 +132,19 @@ class Feed:
             return self._reading_for(replace(state, attachments=self._attachments("off")))
         # Before looking at what is there, since a pull may go on: what it adds now comes as a change.
         last = self.ledger.last_change()
-        if self.is_ours(state) and state.seen <= last:
+        if self.is_ours(state):
             return self._reading_for(self._with_attachments(state))
+        if state.ledger == self.ledger.id:
+            # Put back from a backup: numbers of documents noted since then are given out a second time.
+            self.ledger.rename()
         self.report.rebuilt = self.report.rebuilt or _OTHER
         known = self.ledger.keys("1")
         with self.whole():
             present = self.index.keys()
         # First, so that a kill between the two leaves the index another ledger's, and all this is done again.
         self.ledger.touch(known - present)
-        state = IndexState(self.ledger.id, last, self.stemming, attachments=state.attachments)
+        state = IndexState(self.ledger.id, 0, self.stemming, attachments=state.attachments)
+        state = self.reached(state, last)
         with self.whole():
             self.index.apply((), present - known, state)
         self.report.removed += len(present - known)
@@ -223,7 +234,7 @@ class Feed:
                 self._add(batch, state)
                 batch, size = [], 0
         if last > state.seen:
-            self._add(batch, reached(state, last))
+            self._add(batch, self.reached(state, last))
         return done
 
     def _add(self, batch: list[Document], state: IndexState) -> None:
@@ -249,10 +260,3 @@ def mended(ledger: Ledger, index: Index) -> bool:
     except DamagedError:
         return False
     return True
-
-
-def reached(state: IndexState, change: int) -> IndexState:
-    """The state when everything up to this change was looked at."""
-    if state.bulk:
-        return replace(state, bulk=replace(state.bulk, upto=change))
-    return replace(state, change=change)

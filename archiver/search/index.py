@@ -101,6 +101,7 @@ class Bulk(msgspec.Struct, frozen=True):
 class IndexState(msgspec.Struct, frozen=True):
     """How far an index is: which ledger it was fed from, its last change in it, how words are stemmed.
 
+    `mark` is the ledger's of the last change that was looked at, which a ledger put back from a backup lacks.
     `bulk`: what else of that ledger is in it. `attachments`: whether their texts are in it; of `some`, where
     they could not be read for a while.
     """
@@ -110,6 +111,7 @@ class IndexState(msgspec.Struct, frozen=True):
     stemming: str = "off"
     bulk: Bulk | None = None
     attachments: Attachments = "off"
+    mark: int = 0
 
     @property
     def seen(self) -> int:

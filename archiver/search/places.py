@@ -18,6 +18,7 @@ import msgspec
 from archiver.search.tree import And, Node, Or, Place, Received, SamePlace
 
 if TYPE_CHECKING:
+    from archiver.search.index import IndexState
     from archiver.store.ledger import Ledger
 
 _IS = {
@@ -61,6 +62,11 @@ class LedgerPlaces:
 
     def numbers(self, keys: Sequence[bytes]) -> Sequence[int]:
         return self._ledger.numbers(keys)
+
+
+def fed_from(ledger: Ledger, state: IndexState) -> bool:
+    """Whether an index was fed from this ledger, whose history up to there is still the same."""
+    return (state.ledger, state.mark) == (ledger.id, ledger.mark(state.seen))
 
 
 def compile(node: Node, tagged: Tagged) -> tuple[str, tuple[object, ...]]:

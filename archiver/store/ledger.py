@@ -93,7 +93,6 @@ class Ledger:
             self._db.create_function("glob_folder", 2, glob_folder, deterministic=True)
             self._db.create_function("has_label", 2, has_label, deterministic=True)
             self._prepare()
-            self.id = str(self._one("SELECT value FROM meta WHERE name = 'id'")[0])
 
     def _prepare(self) -> None:
         """Make the schema where there is none."""
@@ -119,6 +118,16 @@ class Ledger:
                 self._db.execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
                 self._db.execute("INSERT INTO meta VALUES ('fresh', '1')")
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    @property
+    def id(self) -> str:
+        """The name of this ledger; asked each time, since another process may `rename` it."""
+        return str(self._one("SELECT value FROM meta WHERE name = 'id'")[0])
+
+    def rename(self) -> None:
+        """Have another id from now on: what was noted of this one's numbers may be of another history."""
+        with self.transaction():
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'id'", (uuid.uuid4().hex,))
 
     @property
     def fresh(self) -> bool:
@@ -769,6 +778,15 @@ class Ledger:
 
     def last_change(self) -> int:
         return self._number("SELECT coalesce(max(number), 0) FROM change")
+
+    def mark(self, change: int) -> int | None:
+        """A number drawn at random when a change was made; None when there is none, 0 before the first.
+
+        A ledger that was put back from a backup gives numbers of changes out again, but never these: who
+        knows the mark of a change knows whether all up to it happened in this ledger, too.
+        """
+        rows = self._rows("SELECT mark FROM change WHERE number = ?", change)
+        return int(rows[0][0]) if rows else None if change else 0
 
     def queue(
         self,

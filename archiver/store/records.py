@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-VERSION = 3
+VERSION = 4
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE account (
@@ -29,7 +29,9 @@ CREATE TABLE failed (
     folder INTEGER NOT NULL, epoch INTEGER NOT NULL, uid INTEGER NOT NULL,
     reason TEXT NOT NULL, tries INTEGER NOT NULL, due REAL NOT NULL,
     PRIMARY KEY (folder, epoch, uid)) WITHOUT ROWID;
-CREATE TABLE change (number INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL);
+CREATE TABLE change (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL,
+    mark INTEGER NOT NULL DEFAULT (random()));
 CREATE VIEW spot AS
     SELECT p.id, d.key, d.size, f.account, f.name AS folder, f.path, p.file, p.flags, p.gone, p.received,
            p.uid, p.folder AS folder_id, p.epoch = f.epoch AS current, p.labels

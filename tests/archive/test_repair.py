@@ -14,12 +14,13 @@ import pytest
 
 from archiver.archive.repair import repair
 from archiver.indexer import drain
-from archiver.search.index import Index, IndexState, open_index
+from archiver.search.index import Index, open_index
 from archiver.store import hashing
 from archiver.store.layout import FolderFile, index_path, read_folder_file
 from archiver.store.maildir import key_of
 from archiver.store.reader import Reader
 from archiver.verify import Finding, verify
+from tests.indexer.fresh import up_to_date
 from tests.store.tree import Tree, forget, message
 
 
@@ -295,8 +296,7 @@ class TestUnknown:
 
 class TestIndex:
     def test_lacking_documents_are_indexed_and_strays_removed(self, tree: Tree, index: Index) -> None:
-        state = IndexState(tree.ledger.id, tree.ledger.last_change())
-        index.apply((), [key_of(message(2))], state)
+        index.apply((), [key_of(message(2))], up_to_date(tree.ledger))
         forget(tree.ledger, tree.ledger.places(tree.folder(account="home"), [1])[0].id)
         path_of(tree, 1, "home/INBOX").unlink()
         assert mend(tree, index) == (set(), [])
@@ -331,7 +331,7 @@ def test_everything_at_once(tree: Tree, index: Index) -> None:
     path_of(tree, 4).unlink()
     shutil.copy(path_of(tree, 2), f"{path_of(tree, 2)}R")
     tree.ledger.fail(tree.folder(), 77, "no body", 0)
-    index.apply((), [key_of(message(9))], IndexState(tree.ledger.id, tree.ledger.last_change()))
+    index.apply((), [key_of(message(9))], up_to_date(tree.ledger))
     refetch, left = mend(tree, index)
     assert refetch == {"work"}
     assert {f.kind for f in left} == {"failed", "missing"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from archiver.errors import DamagedError
 from archiver.indexer import IndexReport, drain
@@ -24,7 +25,8 @@ from archiver.store.layout import index_path
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
 from archiver.store.rebuild import rebuild
-from tests.indexer.fresh import assert_as_fresh
+from archiver.verify import verify
+from tests.indexer.fresh import assert_as_fresh, up_to_date
 from tests.search.whoosh.test_damage import zero_postings
 from tests.store.tree import Tree, message
 
@@ -64,11 +66,38 @@ def assert_equal(tree: Tree, index: Index) -> None:
     """What the ledger knows is in the index, once, and up to the last change."""
     assert index.keys() == tree.ledger.keys("1")
     assert index.count() == len(index.keys())
-    assert index.state() == IndexState(tree.ledger.id, tree.ledger.last_change())
+    assert index.state() == up_to_date(tree.ledger)
 
 
 def segments(tree: Tree) -> list[Path]:
     return sorted(Path(index_path(tree.root)).glob("*.seg"))
+
+
+class Backup:
+    """A copy of a tree's ledger as it is now."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._path = Path(tree.root, "ledger.sqlite3")
+        tree.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._bytes = self._path.read_bytes()
+
+    def put_back(self) -> None:
+        self._tree.lose_ledger().close()
+        for end in ("-wal", "-shm"):
+            Path(f"{self._path}{end}").unlink(missing_ok=True)
+        self._path.write_bytes(self._bytes)
+        self._tree.ledger = Ledger(self._tree.root)
+
+
+def die_after(step: Callable[..., object]) -> Callable[..., None]:
+    """The step, and a kill."""
+
+    def died(*values: object) -> None:
+        step(*values)
+        raise KeyboardInterrupt
+
+    return died
 
 
 class TestDrain:
@@ -175,7 +204,7 @@ class TestDrain:
             ): f"the file of message {key_of(message(4)).hex()[:12]} is gone from the archive",
         }
         assert index.keys() == keys([1, 3, 5])
-        assert index.state() == IndexState(tree.ledger.id, tree.ledger.last_change())
+        assert index.state() == up_to_date(tree.ledger)
         assert feed(tree, index) == IndexReport()
 
 
@@ -225,19 +254,63 @@ class TestAnotherLedger:
     def test_a_ledger_put_back_from_a_backup(self, tree: Tree, index: Index) -> None:
         inbox = tree.folder()
         tree.file(inbox, [message(1)])
-        tree.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        backup = Path(tree.root, "ledger.sqlite3").read_bytes()
+        backup = Backup(tree)
         tree.file(inbox, [message(2), message(3)], first=2)
         feed(tree, index)
-        tree.lose_ledger().close()
-        for end in ("-wal", "-shm"):
-            Path(tree.root, "ledger.sqlite3" + end).unlink(missing_ok=True)
-        Path(tree.root, "ledger.sqlite3").write_bytes(backup)
-        tree.ledger = Ledger(tree.root)
+        backup.put_back()
         assert feed(tree, index).removed == 2
         tree.file(tree.folder(), [message(2), message(3)], first=2)
         assert feed(tree, index).added == 2
         assert_equal(tree, index)
+
+    @pytest.mark.parametrize("step", ["", "rename", "touch", "apply"])
+    def test_one_put_back_that_has_changed_as_often_since(
+        self, tree: Tree, index: Index, step: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The numbers of its changes and documents mean others; a drain is killed at a step, or after it."""
+        monkeypatch.setattr(numbers, "WORTH_NOTING", 1)
+        inbox = tree.folder()
+        tree.file(inbox, [message(1)])
+        feed(tree, index)
+        backup = Backup(tree)
+        paths = tree.file(inbox, [message(n) for n in (2, 3, 4, 6)], first=2)
+        feed(tree, index)
+        assert noted_numbers(tree)
+        backup.put_back()
+        for path in (paths[0], paths[3]):
+            Path(path).unlink()
+        tree.file(tree.folder("Other"), [message(6)], flags="F")
+        tree.file(inbox, [message(n) for n in (3, 4, 5)], first=3)
+        with monkeypatch.context() as patch:
+            for noun in (tree.ledger, index):
+                if hasattr(noun, step):
+                    patch.setattr(noun, step, die_after(getattr(noun, step)))
+            with pytest.raises(KeyboardInterrupt) if step else nullcontext():
+                feed(tree, index, tidy=False)
+        feed(tree, index, tidy=False)  # segments and what is noted beside them stay
+        other = open_index(index_path(tree.root))
+        for asked in (index, other):
+            assert_equal(tree, asked)
+            assert set(found(tree, asked, "folder:other")) == keys([6])
+            assert set(found(tree, asked, "folder:inbox")) == keys([1, 3, 4, 5])
+            assert set(found(tree, asked, "is:flagged")) == keys([6])
+            assert found(tree, asked, "word5") == [key_of(message(5))]
+            assert found(tree, asked, "word2") == []
+        assert feed(tree, index) == IndexReport()
+        assert [each.kind for each in verify(tree.ledger, index).findings] == []
+
+    def test_one_put_back_that_the_index_was_not_ahead_of(self, tree: Tree, index: Index) -> None:
+        inbox = tree.folder()
+        tree.file(inbox, [message(1)])
+        feed(tree, index)
+        tree.file(inbox, [message(2)], first=2)
+        backup, name = Backup(tree), tree.ledger.id
+        tree.file(inbox, [message(3)], first=3)
+        backup.put_back()
+        tree.file(inbox, [message(4)], first=4)
+        assert (report := feed(tree, index)).added == 2 and not report.rebuilt
+        assert_equal(tree, index)
+        assert tree.ledger.id == name
 
     @pytest.mark.parametrize("step", ["touch", "apply"])
     def test_killed_on_the_way(
@@ -426,7 +499,7 @@ class TestDamaged:
         state = index.state()
         assert state
         bulk = Bulk(state.change, 0, 0, 3)
-        index.apply((), (), IndexState(tree.ledger.id, 0, bulk=bulk))
+        index.apply((), (), replace(state, change=0, bulk=bulk))
         flip(segments(tree)[0])
         report = feed(tree, index)
         assert (report.added, report.rebuilt.partition(" of")[2]) == (6, " the index is not what was written")

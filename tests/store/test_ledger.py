@@ -96,8 +96,9 @@ class TestFile:
     def test_fresh_until_the_tree_was_read(self, tmp_path: Path) -> None:
         with Ledger(str(tmp_path)) as first:
             assert first.fresh
+            name = first.id
         with Ledger(str(tmp_path)) as second:
-            assert second.fresh and second.id == first.id
+            assert second.fresh and second.id == name
             second.rebuilt()
             assert not second.fresh
         with Ledger(str(tmp_path)) as third:
@@ -106,6 +107,12 @@ class TestFile:
     def test_another_ledger_has_another_id(self, tmp_path: Path) -> None:
         with Ledger(str(tmp_path / "a")) as one, Ledger(str(tmp_path / "b")) as other:
             assert one.id != other.id
+
+    def test_renamed_it_has_another_id_for_all_who_have_it_open(self, tmp_path: Path) -> None:
+        with Ledger(str(tmp_path)) as one, Ledger(str(tmp_path)) as other:
+            name = one.id
+            other.rename()
+            assert one.id == other.id != name
 
     @pytest.mark.parametrize(
         "content", [b"not a database, but long enough to be one" * 30, b"SQLite format 3\0x"]
@@ -641,6 +648,14 @@ class TestChanges:
         ledger.touch([key(2), key(99), key(2)])
         assert ledger.last_change() == 7
         assert [each.key for each in ledger.changed(4, 7)] == [key(2), key(5)]
+
+    def test_each_has_a_mark_of_its_own(self, ledger: Ledger, inbox: Folder) -> None:
+        ledger.add_places(inbox, [place(uid, uid) for uid in range(1, 6)])
+        ledger.touch([key(2), key(3)])
+        marks = [ledger.mark(number) for number in range(1, 8)]
+        assert None not in marks and len(set(marks)) == 7
+        assert marks == [ledger.mark(number) for number in range(1, 8)]
+        assert (ledger.mark(0), ledger.mark(8)) == (0, None)
 
     def test_what_is_needed_to_index_it(self, ledger: Ledger, inbox: Folder) -> None:
         other = folder(ledger, "Other")

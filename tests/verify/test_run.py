@@ -17,7 +17,7 @@ import pytest
 
 from archiver.errors import InterruptedRun
 from archiver.indexer import drain
-from archiver.search.index import Index, IndexState, open_index
+from archiver.search.index import Index, open_index
 from archiver.store import hashing
 from archiver.store.hashing import Checked, Task
 from archiver.store.layout import index_path
@@ -26,6 +26,7 @@ from archiver.store.maildir import key_of
 from archiver.store.records import Stored
 from archiver.verify import REMEDIES, Finding, Kind, VerifyReport, files, run, verify
 from archiver.workers import Workers
+from tests.indexer.fresh import up_to_date
 from tests.store.tree import Tree, forget, message
 
 PROJECT = Path(__file__).parents[2]
@@ -306,7 +307,7 @@ class TestFolders:
 
 class TestIndex:
     def test_lacking_and_stray(self, tree: Tree, index: Index) -> None:
-        index.apply((), [key_of(message(2))], IndexState(tree.ledger.id, tree.ledger.last_change()))
+        index.apply((), [key_of(message(2))], up_to_date(tree.ledger))
         forget(tree.ledger, tree.ledger.places(tree.folder(account="home"), [2])[0].id)
         path_of(tree, 2, "home/INBOX").unlink()
         found = look(tree, index)
