@@ -96,6 +96,8 @@ class Crew(Generic[Worker]):
         elif batch.error is None or not isinstance(error, ServerError | InterruptedRun):
             # What went wrong here counts for more than a line that ended: it leaves more to put in order.
             batch.error = error
+        if own and isinstance(error, InterruptedRun):
+            raise error  # it gave up its connection, in the middle of an answer
 
     def _help(self) -> None:
         try:
