@@ -56,7 +56,7 @@ def asking(archive: Archive, text: str) -> Iterator[Asked]:
             )
             tree = parse_(text, stemming=state.stemming)
         try:
-            yield Asked(tree, ledger, index, LedgerPlaces(ledger), behind(ledger, index), where)
+            yield Asked(tree, ledger, index, LedgerPlaces(ledger, state), behind(ledger, index), where)
         except TooCostlyError as error:
             at = next((at for leaf, at in where.items() if leaf is error.leaf), 0)
             raise QueryError(error.message, text, at, hint=error.hint) from error
@@ -67,7 +67,8 @@ def asking_all(archive: Archive) -> Iterator[Asked]:
     """The same without a query; the tree is one that finds everything."""
     with archive.ledger() as ledger, archive.index() as index:
         everything = DateRange(None, None)
-        yield Asked(everything, ledger, index, LedgerPlaces(ledger), behind(ledger, index), {})
+        places = LedgerPlaces(ledger, index.state())
+        yield Asked(everything, ledger, index, places, behind(ledger, index), {})
 
 
 def search(archive: Archive, text: str, order: Order, offset: int, limit: int) -> Results:

@@ -256,7 +256,7 @@ class Places(Protocol):
 
     @property
     def ledger(self) -> str:
-        """Its id; another ledger has other numbers."""
+        """Its id; another ledger has other numbers. Empty where none that were noted may be its own."""
 
     def documents(self, tree: Node) -> AbstractSet[int]:
         """The documents with a place for which a SamePlace holds, as it is now."""

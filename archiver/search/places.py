@@ -36,14 +36,18 @@ Tagged = Callable[[str], str]
 
 
 class LedgerPlaces:
-    """`index.Places` of an open ledger."""
+    """`index.Places` of an open ledger, for an index with this state.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Before the index is brought in line with a ledger that was put back from a backup, numbers are asked.
+    """
+
+    def __init__(self, ledger: Ledger, state: IndexState | None = None) -> None:
         self._ledger = ledger
+        self._has_noted = state is None or fed_from(ledger, state)
 
     @property
     def ledger(self) -> str:
-        return self._ledger.id
+        return self._ledger.id if self._has_noted else ""
 
     def documents(self, tree: Node) -> AbstractSet[int]:
         match tree:

@@ -35,7 +35,7 @@ from archiver.store.ledger import Ledger
 from archiver.store.locks import lock
 from archiver.store.maildir import key_of
 from archiver.workers import worker_count
-from tests.store.tree import Tree, message
+from tests.store.tree import Backup, Tree, message
 
 SECRET = SecretSource(literal="Xq7hunter2")
 NOBODY = ImapServer(host="imap.example.org", user="me", password=SECRET)
@@ -127,6 +127,25 @@ def test_indexing_notes_the_numbers_that_searches_need(
     assert len(list(Path(tree.root, "index").glob("*.numbers"))) == 1
     monkeypatch.setattr(Ledger, "numbers", None)
     assert archive.search("subject:number folder:lists").total.count == 2
+
+
+def test_a_ledger_put_back_from_a_backup_answers_with_numbers_of_its_own(
+    archive: Archive, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pulled into, but not indexed yet."""
+    monkeypatch.setattr("archiver.search.whoosh.numbers.WORTH_NOTING", 2)
+    backup = Backup(tree)
+    paths = tree.file(tree.folder(), [message(7), message(8)], first=7)
+    archive.reindex(anew=True)
+    assert len(list(Path(tree.root, "index").glob("*.numbers"))) == 1
+    backup.put_back()
+    Path(paths[0]).unlink()
+    tree.file(tree.folder("Lists/a"), [message(8)], first=3)
+    tree.file(tree.folder("Other"), [message(9)])
+    assert set(archive.search_keys("folder:lists")) == {key_of(message(n)) for n in (5, 6, 8)}
+    assert archive.search("folder:other").behind.pending
+    assert archive.stats().folders["work/Lists/a"] == 3
+    assert not archive.stats().folders.get("work/Other")
 
 
 def test_an_index_stemmed_in_another_way_answers_as_it_was_built(

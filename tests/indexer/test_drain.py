@@ -22,13 +22,12 @@ from archiver.search.whoosh import numbers
 from archiver.search.whoosh import record as records
 from archiver.search.whoosh.record import SegmentRecord
 from archiver.store.layout import index_path
-from archiver.store.ledger import Ledger
 from archiver.store.maildir import key_of
 from archiver.store.rebuild import rebuild
 from archiver.verify import verify
 from tests.indexer.fresh import assert_as_fresh, up_to_date
 from tests.search.whoosh.test_damage import zero_postings
-from tests.store.tree import Tree, message
+from tests.store.tree import Backup, Tree, message
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -71,23 +70,6 @@ def assert_equal(tree: Tree, index: Index) -> None:
 
 def segments(tree: Tree) -> list[Path]:
     return sorted(Path(index_path(tree.root)).glob("*.seg"))
-
-
-class Backup:
-    """A copy of a tree's ledger as it is now."""
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._path = Path(tree.root, "ledger.sqlite3")
-        tree.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._bytes = self._path.read_bytes()
-
-    def put_back(self) -> None:
-        self._tree.lose_ledger().close()
-        for end in ("-wal", "-shm"):
-            Path(f"{self._path}{end}").unlink(missing_ok=True)
-        self._path.write_bytes(self._bytes)
-        self._tree.ledger = Ledger(self._tree.root)
 
 
 def die_after(step: Callable[..., object]) -> Callable[..., None]:

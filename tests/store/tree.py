@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from archiver.store.durable import Syncer
-from archiver.store.layout import FolderFile, claim_folder, mail_root
+from archiver.store.layout import FolderFile, claim_folder, ledger_path, mail_root
 from archiver.store.ledger import Ledger
 from archiver.store.maildir import Group, Name, key_of, to_file
 from archiver.store.records import Folder, NewPlace
@@ -89,6 +90,23 @@ class Tree:
                 os.unlink(path)
         self.ledger = Ledger(self.root)
         return self.ledger
+
+
+class Backup:
+    """A copy of a tree's ledger as it is now."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._path = Path(ledger_path(tree.root))
+        tree.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._bytes = self._path.read_bytes()
+
+    def put_back(self) -> None:
+        self._tree.lose_ledger().close()
+        for end in ("-wal", "-shm"):
+            Path(f"{self._path}{end}").unlink(missing_ok=True)
+        self._path.write_bytes(self._bytes)
+        self._tree.ledger = Ledger(self._tree.root)
 
 
 def forget(ledger: Ledger, place: int) -> None:

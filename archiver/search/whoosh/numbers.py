@@ -25,6 +25,8 @@ _CHECK = 4
 
 def numbers(segment: Segment, places: Places) -> Sequence[int]:
     """The number of each document."""
+    if not places.ledger:
+        return array("I", places.numbers(segment.keys))
     known = segment.numbers.get(places.ledger)
     if known is None:
         known = _noted(segment, places.ledger) or array("I", places.numbers(segment.keys))
