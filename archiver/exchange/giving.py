@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from archiver.errors import ArchiverError, InterruptedRun, NotFoundError
+from archiver.errors import ArchiverError, InterruptedRun, NotFoundError, StoreError
 from archiver.exchange.beside import insist_free
 from archiver.exchange.targets import FORMATS, Format, Target, guess_format, target
 from archiver.store.layout import FolderFile, mail_root, read_folder_file
@@ -101,11 +101,20 @@ def give(
             report.bytes += len(wire)
             advance(1, len(wire))
         if not report.messages:
-            raise NotFoundError(
-                "there is nothing to export", hint="archiver search and archiver status show what there is"
-            )
+            raise _nothing(report)
     report.seconds = time.monotonic() - begun
     return report
+
+
+def _nothing(report: ExportReport) -> ArchiverError:
+    if report.failures:
+        return StoreError(
+            f"none of {report.failed:,} messages can be read; the first: {report.failures[0].why}",
+            hint="archiver verify --repair fetches them again if the server still has them",
+        )
+    return NotFoundError(
+        "there is nothing to export", hint="archiver search and archiver status show what there is"
+    )
 
 
 def _folders(ledger: Ledger, wanted: Wanted) -> list[Folder]:

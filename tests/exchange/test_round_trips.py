@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from archiver.errors import StoreError
 from archiver.exchange import mbox
 from archiver.store.maildir import key_of
 from tests.exchange.conftest import Box
@@ -95,3 +97,12 @@ def test_the_account_is_a_level_where_it_is_not_named(box: Box, tmp_path: Path) 
     assert set(box.wires("both")) == {"From/work/Lists/a", "From/home/Lists/a"}
     report = box.give(tmp_path / "flat.zip", folders=("*",), flat=True)
     assert report.messages == 2
+
+
+def test_where_no_file_is_whole_it_is_not_said_that_there_is_nothing(box: Box, tmp_path: Path) -> None:
+    box.file(box.folder(), [message(1), message(2)])
+    for path in checks.files(box.root):
+        path.write_bytes(b"damaged")
+    with pytest.raises(StoreError, match=r"none of 2 messages can be read; the first: .* is damaged"):
+        box.give(tmp_path / "out.mbox", account="work")
+    assert os.listdir(tmp_path) == []
