@@ -402,6 +402,8 @@ class User:
         ).fetchall()
         if rows:
             self._db.execute("UPDATE message SET block = ?, reserved = NULL WHERE id = ?", (block, message))
+        else:
+            self._reserve([message], None)  # cancelled meanwhile: it is in no group any more
         return tuple(address for _, address in sorted(rows))
 
     def release(self, begun: Sequence[int], reserved: Sequence[int], now: int) -> None:

@@ -167,6 +167,20 @@ def test_what_was_reserved_is_unknown_once_the_machine_has_stopped(
             assert orphans == 0
 
 
+def test_cancelled_while_it_was_reserved_and_wanted_again_it_is_queued(root: str) -> None:
+    with User(root) as user:
+        first, second = user.queue([SOMEBODY] * 2, 100)
+        with user.sending("test", 200):
+            user.begin(first, b"", 200)
+            user.finish(first, [Outcome(YOU, "sent", 250, "")], 300, reserve=[second])
+            user.cancel(second, 300)
+            assert user.begin(second, b"", 300) == ()
+        user.retry(second, 400)
+        user.boot = "another"
+        with user.sending("test", 500):
+            assert statuses(user, second) == [(YOU, "queued"), (THEY, "queued")]
+
+
 def test_what_is_not_durable_yet_outlives_the_process(root: str) -> None:
     with User(root) as user:
         first, second = user.queue([SOMEBODY] * 2, 100)
