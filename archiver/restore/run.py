@@ -124,7 +124,9 @@ def preview(
                 target.host, target.user, mailbox.raw, selected.uidvalidity
             )
             put = records.restored(number) if records and number else {}
-            there = _there(put, target.known(mailbox.raw, selected.uidvalidity), uids)
+            known = target.known(mailbox.raw, selected.uidvalidity)
+            _insist_same(known, selected.uidnext)
+            there = _there(put, known, uids)
         each.there = sum(item.key in there for item in items)
         each.left = len(items) - each.there
     return report
@@ -136,6 +138,15 @@ def _by_name(connection: Connection) -> dict[str, Mailbox]:
 
 def _folded(name: str) -> str:
     return "INBOX" + name[5:] if name.upper() == "INBOX" or name.upper().startswith("INBOX/") else name
+
+
+def _insist_same(known: Mapping[int, bytes], uidnext: int | None) -> None:
+    """FolderError where UIDs were counted anew under one UIDVALIDITY: others have those that are known."""
+    if known and uidnext is not None and uidnext <= max(known):
+        raise FolderError(
+            "its UIDs do not mean any more what they meant when it was archived",
+            hint="archiver sync archives it anew; then restore",
+        )
 
 
 def _there(put: Mapping[bytes, int], known: Mapping[int, bytes], uids: set[int]) -> set[bytes]:
@@ -279,11 +290,13 @@ class _Filling:
     def _todo(self, items: Sequence[Item]) -> list[Item]:
         """What is not there yet; what an earlier run, or line, sent without an answer is looked for first."""
         run, connection = self._run, self._connection
+        assert self._opened.uidvalidity
+        # At once: later it may know of messages that came after the mailbox was opened.
+        known = run.target.known(self._mailbox.raw, self._opened.uidvalidity)
+        _insist_same(known, self._opened.uidnext)
         self._find()
         uids = set(connection.uids())
         put = run.records.restored(self._number)
-        assert self._opened.uidvalidity
-        known = run.target.known(self._mailbox.raw, self._opened.uidvalidity)
         there = _there(put, known, uids)
         failed = {failure.key for failure in self._report.failed}
         if lost := [key for key, uid in put.items() if uid not in uids]:

@@ -339,3 +339,22 @@ def test_a_server_that_keeps_no_dates(home: Home, scripted: Scripted) -> None:
     target.on("APPEND", undated, times=3)
     home.good(*MIGRATE)
     assert held(target) == sorted(map(mail, range(4)))
+
+
+def test_a_server_that_counts_uids_anew_under_one_uidvalidity(home: Home, scripted: Scripted) -> None:
+    """It lost its mail, and what came since has the UIDs of what is to be put back."""
+    server = scripted()
+    for number in range(4):
+        server.folder().add(mail(number))
+    home.account("work", server.port)
+    home.good("sync")
+    server.folder().mails.clear()
+    server.folder().uidnext = 1
+    server.folder().add(mail(50))
+    back = ("restore", "--account", "work", "--to", "work", "--same-folders", "--with-gone", "--yes")
+    complains(home.call(*back), 1, "do not mean any more what they meant", "archiver sync")
+    complains(home.call(*back, "--dry-run"), 1, "do not mean any more what they meant", "archiver sync")
+    assert held(server) == [mail(50)]
+    home.good("sync")
+    home.good(*back)
+    assert held(server) == sorted(map(mail, (0, 1, 2, 3, 50)))
