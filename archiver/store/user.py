@@ -222,6 +222,11 @@ class User:
         self._rows("PRAGMA synchronous=FULL")
         self._rows("PRAGMA foreign_keys=ON")
         if version < len(_MIGRATIONS):
+            if is_read_only(self.path):
+                raise StoreError(
+                    f"{self.path} was written by an earlier release, and cannot be brought up to date here",
+                    hint="make it writable once, and run `archiver outbox`",
+                )
             # Two first runs at once: switching to WAL does not wait for the other by itself.
             with lock(self.root, "user", "prepare the user database"):
                 if self._version() == 0 and self._rows("SELECT 1 FROM sqlite_master LIMIT 1"):

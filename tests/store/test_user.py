@@ -334,6 +334,15 @@ def test_an_older_version_is_migrated_and_keeps_its_rows(root: str, monkeypatch:
         assert statuses(user, id) == [(YOU, "queued"), (THEY, "queued")]
 
 
+def test_an_older_version_that_cannot_be_written_is_said(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    User(root).close()
+    monkeypatch.setattr(module, "_MIGRATIONS", (*module._MIGRATIONS, ()))
+    monkeypatch.setattr(module, "is_read_only", os.path.exists)
+    with pytest.raises(StoreError, match="written by an earlier release") as caught:
+        User(root)
+    assert "make it writable once" in (caught.value.hint or "")
+
+
 def test_a_migration_is_all_or_nothing(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     User(root).close()
     broken = (
