@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SECONDS = 2.0
 """Of computing, for finding; waiting for the disk does not count, nor what is done with what was found."""
 
-TERMS = 20_000
+TERMS = 200_000
 """Words that a pattern or a word with `~` may stand for, each counted once in every field and segment."""
 
 
