@@ -23,6 +23,7 @@ from archiver.imap.append import Appending
 from archiver.imap.errors import translate
 from archiver.imap.exchange import MOST_MESSAGES, Bounds, Exchange
 from archiver.imap.fetch import fetch, found_in, listed_in, vanished_in
+from archiver.imap.heeding import heeding
 from archiver.imap.idle import RENEW, Idle, Notify
 from archiver.imap.login import introduce, log_in, secure
 from archiver.imap.names import quoted
@@ -47,7 +48,7 @@ def connect(
 
     It is asked only once the line is trusted; and once more, on a new line, for another token when the
     first is refused: they last an hour or so. Raises ConnectError, TlsError, LoginError, UnavailableError,
-    or ConnectionLostError; InterruptedRun when `stop` says so while the server is silent after the login.
+    or ConnectionLostError; InterruptedRun when `stop` says so while the server is silent.
     """
     told: list[str] = []
 
@@ -69,15 +70,11 @@ def connect(
 def _logged_in(
     server: ImapServer, credential: Callable[[], str], stop: Callable[[], bool] | None
 ) -> Iterator[Connection]:
-    from archiver.imap.greeting import meet
-
     name = f"{server.host}:{server.port}"
     with translate(name):
-        context = None if server.security == "none" else trust.context(server)
-        client = meet(server, context)
+        client = heeding(lambda: _secured(server), stop, _hang_up) if stop else _secured(server)
     try:
         with translate(name):
-            secure(client, server, context)
             exchange = Exchange(Stream(client.socket(), stop), name)
             capabilities = log_in(client, exchange, server, credential)
             identity = introduce(exchange) if "ID" in capabilities else ""
@@ -91,6 +88,20 @@ def _logged_in(
         connection.log_out()
     finally:
         _hang_up(client)
+
+
+def _secured(server: ImapServer) -> Any:
+    """A line that may be trusted, before the login."""
+    from archiver.imap.greeting import meet
+
+    context = None if server.security == "none" else trust.context(server)
+    client = meet(server, context)
+    try:
+        secure(client, server, context)
+    except BaseException:
+        _hang_up(client)
+        raise
+    return client
 
 
 def _hang_up(client: Any) -> None:

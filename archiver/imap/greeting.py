@@ -15,7 +15,7 @@ from imapclient.imap4 import IMAP4WithTimeout
 from imapclient.tls import IMAP4_TLS
 
 from archiver.config import ImapServer
-from archiver.errors import ProtocolError
+from archiver.errors import ConnectionLostError, ProtocolError
 
 # A greeting and some lists of capabilities are a hundredth of this.
 _MOST_BYTES = 1 << 18
@@ -63,13 +63,18 @@ class _Client(imapclient.IMAPClient):  # type: ignore[misc]
 def meet(server: ImapServer, context: ssl.SSLContext | None) -> Any:
     """An imapclient.IMAPClient that has heard the greeting and what the server can do."""
     timeout = imapclient.SocketTimeout(connect=server.connect_timeout, read=server.read_timeout)
-    client = _Client(
-        server.host.strip("[]"),  # around an address of IPv6
-        server.port,
-        ssl=server.security == "tls",
-        ssl_context=context,
-        timeout=timeout,
-    )
+    try:
+        client = _Client(
+            server.host.strip("[]"),  # around an address of IPv6
+            server.port,
+            ssl=server.security == "tls",
+            ssl_context=context,
+            timeout=timeout,
+        )
+    except TimeoutError as exc:
+        raise ConnectionLostError(
+            f"{server.host}:{server.port} fell silent", hint="try again later, or raise connect_timeout"
+        ) from exc
     # What is sent is sent whole: waiting for more to send with it (Nagle) costs some servers' clients 45 ms.
     client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client

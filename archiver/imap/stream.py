@@ -15,7 +15,7 @@ from archiver.errors import InterruptedRun
 _CHUNK = 1 << 18
 _MAX_LINE = 1 << 20
 # Seconds of silence after which somebody who wants it to stop is heard.
-_LOOK = 1.0
+LOOK = 1.0
 # All that is in a mailbox of millions, or ever left it, in one line (RFC 4731, 3.1; RFC 7162, 3.2.10).
 _MAX_UIDS = 16 << 20
 
@@ -182,7 +182,7 @@ class Stream:
         end = time.monotonic() + self.timeout
         line = select.poll()
         line.register(self._socket, select.POLLIN)
-        while not line.poll(1000 * min(_LOOK, max(end - time.monotonic(), 0))):
+        while not line.poll(1000 * min(LOOK, max(end - time.monotonic(), 0))):
             if stop():
                 raise InterruptedRun()
             if time.monotonic() >= end:

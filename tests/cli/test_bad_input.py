@@ -122,7 +122,8 @@ class TestConnecting:
         server.folder().add(mail("Late"))
         server.on(command, stall(), times=2)
         home.account("work", server.port, connect_timeout="0.3s", read_timeout="0.3s")
-        fails(home, ["sync"], 75, "fell silent", "read_timeout")
+        patience = "connect_timeout" if command == "GREETING" else "read_timeout"
+        fails(home, ["sync"], 75, "fell silent", patience)
         home.good("sync")
         assert home.good("search", "late", "--format", "keys").lines()
 

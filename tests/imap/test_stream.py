@@ -5,16 +5,18 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.config import Duration
 from archiver.errors import InterruptedRun
-from archiver.imap import Connection, Mailbox
+from archiver.imap import Connection, Mailbox, connect
 from archiver.imap.stream import Stream
 from tests.conftest import AnyUser
-from tests.imap.conftest import Connect
+from tests.imap.conftest import Connect, ServerFor
 from tests.servers.scripted import ScriptedServer, reply
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
@@ -162,3 +164,22 @@ class TestStopped:
             ours.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 Stream(ours, lambda: False).readline()
+
+    def test_before_the_greeting(self, server_for: ServerFor) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            host, port = listener.getsockname()
+            server = server_for(_Silent(host, port), connect_timeout=Duration(600))
+            with pytest.raises(InterruptedRun), connect(server, lambda: "secret", lambda: True):
+                pass
+            line, _ = listener.accept()
+            with line, line.makefile("rb") as heard:
+                line.sendall(b"* OK [CAPABILITY IMAP4rev1] late\r\n")
+                tag = heard.readline().split()[0]
+                line.sendall(b"* CAPABILITY IMAP4rev1\r\n%b OK done\r\n" % tag)
+                # What was given up is closed as soon as it can be, without a login.
+                assert heard.read() == b""
+
+
+class _Silent(NamedTuple):
+    host: str
+    port: int
