@@ -746,6 +746,8 @@ class Archive:
             return Repaired(found=found)
         wanted = sorted(refetch & set(self.config.accounts))
         sync = self.sync(wanted, index=False) if wanted else None
+        if sync:
+            look.relink(found.findings)
         with self.ledger() as ledger:
             self._drain(ledger)
         return Repaired(found=found, sync=sync, left=look.once())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from archiver.store.ledger import Ledger
 if TYPE_CHECKING:
     from archiver.archive import Archive
     from archiver.search.index import Index
-    from archiver.verify import Compared, VerifyReport
+    from archiver.verify import Compared, Finding, VerifyReport
     from archiver.verify.run import Hashers
 
 # Below so many bytes, starting processes to hash them costs more than they save.
@@ -55,6 +55,13 @@ class Look:
             if refetch is not None and found.findings:
                 refetch |= repair(ledger, index, found.findings)
         return found
+
+    def relink(self, findings: Iterable[Finding]) -> None:
+        """Mend with what a pull brought back what had no other copy before it."""
+        from archiver.archive.repair import relink
+
+        with self._everything() as (ledger, _):
+            relink(ledger, findings)
 
     def _ask(self) -> Compared:
         """What the accounts' servers have beside what the ledger knows; a connection and a thread each."""

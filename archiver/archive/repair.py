@@ -54,6 +54,14 @@ def repair(ledger: Ledger, index: Index, findings: Iterable[Finding]) -> set[str
     return refetch
 
 
+def relink(ledger: Ledger, findings: Iterable[Finding]) -> None:
+    """Give places that still lack their files those that a pull brought back elsewhere; locks as above."""
+    reader = Reader(ledger)
+    for finding in findings:
+        if finding.kind in ("missing", "damaged"):
+            _relink(ledger, reader, finding)
+
+
 def _unsettle(ledger: Ledger, findings: Iterable[Finding]) -> set[str]:
     """Let the next pull ask anew for everything in the folders concerned; whose they are.
 

@@ -154,6 +154,21 @@ class TestVerify:
         complains(result, 1, "1 difference found", "what is left cannot be had again")
         assert "missing: work/INBOX UID 3" in result.out
 
+    def test_what_came_back_elsewhere_is_linked_in_the_same_run(self, home: Home, mailbox: User) -> None:
+        for _ in range(2):
+            mailbox.save(mails.INVOICE)
+        home.mailbox(mailbox)
+        home.good("sync")
+        mailbox.expunge("INBOX", "2")
+        home.good("sync")
+        files = list((home.root / "mail").rglob("cur/*"))
+        assert len(files) == 2
+        for path in files:
+            path.unlink()
+        # The server has only one of them: the other is had from it.
+        repaired = home.good("verify", "--repair")
+        assert "2 differences" in repaired.lines()[0] and repaired.lines()[-1].endswith(": 0 differences")
+
     def test_when_the_server_cannot_be_asked(self, own_library: Home, shelf: tuple[Home, User]) -> None:
         file_of(own_library, "invoice").unlink()
         own_library.account("work", 1)
