@@ -12,7 +12,7 @@ from archiver.cli.app import Session, as_text, say
 from archiver.cli.selection import chosen
 from archiver.cli.sent import conclude, one_line_each, wait_for
 from archiver.cli.text import count, moment, one_line, printable, size
-from archiver.errors import ArchiverError, RepeatError, UsageError
+from archiver.errors import ArchiverError, PartialError, RepeatError, UsageError
 
 if TYPE_CHECKING:
     from archiver.archive import Archive
@@ -130,7 +130,9 @@ def command(session: Session, /, ids: tuple[str, ...], **options: Any) -> None:
     keys = _selection(archive, ids, options["query"], options["from_file"], options["limit"])
     plan = archive.plan_sending(keys, order, name)
     if options["dry_run"]:
-        _preview(archive, plan, order, name, keys)
+        refused = _preview(archive, plan, order, name)
+        if refused and not options["queue"]:
+            _complain_of(refused, len(keys))
         return
     if not options["yes"] and (options["query"] is not None or len(keys) > _MANY):
         to = printable(", ".join((*order.to, *order.cc, *order.bcc)))
@@ -189,9 +191,13 @@ def _order(options: dict[str, Any]) -> Order:
     )
 
 
-def _preview(archive: Archive, plan: Plan, order: Order, name: str, keys: list[bytes]) -> None:
+def _preview(archive: Archive, plan: Plan, order: Order, name: str) -> int:
+    """Print what would go where; how many of the originals would be refused."""
     server = archive.via(name)[1]
+    good = refused = 0
     for message in archive.preview(plan.parcels):
+        good += 0 if message.refused else len(message.keys)
+        refused += len(message.keys) if message.refused else 0
         for key in message.keys:
             print(_described(archive, key))
         what = f"refused: {message.refused}" if message.refused else f"{order.form}, {message.size:,} octets"
@@ -201,7 +207,15 @@ def _preview(archive: Archive, plan: Plan, order: Order, name: str, keys: list[b
     for key in plan.bcc:
         say(f"{key.hex()[:8]} shows its blind recipients: --drop-bcc leaves them out")
     to = printable(", ".join(dict.fromkeys((*order.to, *order.cc, *order.bcc))))
-    print(f"would send {count(len(keys), 'message')} as {server.from_} via {name} to {to}")
+    print(f"would send {count(good, 'message')} as {server.from_} via {name} to {to}")
+    return refused
+
+
+def _complain_of(refused: int, total: int) -> None:
+    """The error that the real run would end with."""
+    raise (PartialError if refused < total else ArchiverError)(
+        f"{refused:,} of {count(total, 'message')} would be refused", hint="beside each is why"
+    )
 
 
 def _described(archive: Archive, key: bytes) -> str:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,6 +122,19 @@ class TestSending:
             "would send 2 messages as me@example.org via relay to carol@example.org",
         ]
         assert sink.connections == 0 and outcomes(sending) == []
+
+    @pytest.mark.parametrize(("ids", "good", "code"), [((INVOICE, PAGE), 1, 3), ((INVOICE,), 0, 1)])
+    def test_a_dry_run_counts_and_exits_as_the_real_one(
+        self, sending: Home, ids: tuple[str, ...], good: int, code: int
+    ) -> None:
+        (path,) = sending.good("search", "invoice", "--format", "paths").lines()
+        Path(path).unlink()
+        result = sending.call("resend", *ids, *TO, "--dry-run")
+        complains(result, code, f"1 of {len(ids)} message", "would be refused")
+        plural = "" if good == 1 else "s"
+        assert result.lines()[-1].startswith(f"would send {good} message{plural} as me@example.org")
+        assert sending.good("resend", *ids, *TO, "--dry-run", "--queue").lines() == result.lines()
+        assert sending.call("resend", *ids, *TO).code == code
 
 
 class TestRefused:
