@@ -468,7 +468,7 @@ class Archive:
         return shown_tags(self, [key]).get(key, ())
 
     def export_tags(self) -> Iterator[str]:
-        """All tags, as lines of text."""
+        """All tags, as lines of text; NotFoundError where there is no database of them."""
         from archiver.archive.tags import dump
 
         return dump(self)

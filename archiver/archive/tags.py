@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from archiver.archive.reports import Imported, Tagged
+from archiver.errors import NotFoundError
 from archiver.store import tags as store
 from archiver.store.layout import user_path
 from archiver.store.tags import Change, Tags
@@ -48,9 +49,12 @@ def counts(archive: Archive) -> dict[str, int]:
 
 
 def dump(archive: Archive) -> Iterator[str]:
-    """All tags as lines of text."""
+    """All tags as lines of text; NotFoundError where no tag was ever given, or the database is lost."""
     if not has_tags(archive):
-        return store.dump(())
+        raise NotFoundError(
+            f"there are no tags: {user_path(archive.root)} does not exist",
+            hint="the first archiver tag +TAG QUERY makes it; if there were tags, put it back from a backup",
+        )
     with Tags(archive.root) as tags:
         return store.dump(tags.all())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import click
 from archiver.cli.app import Session, as_text
 from archiver.cli.behind import behind_facts, say_behind
 from archiver.cli.text import count
-from archiver.errors import StoreError, UsageError
+from archiver.errors import UsageError
 
 if TYPE_CHECKING:
     from archiver.archive import Archive
@@ -50,7 +49,12 @@ def _is_option(word: str) -> bool:
 @click.argument("query", nargs=-1, callback=as_text)
 @click.option("--dry-run", is_flag=True, help="Say how many messages would change; change nothing.")
 @click.option("--list", "listing", is_flag=True, help="Print every tag and how many messages have it.")
-@click.option("--export", "export", metavar="FILE", help="Write all tags as text; - is the standard output.")
+@click.option(
+    "--export",
+    "export",
+    metavar="FILE",
+    help="Write all tags as text, to a new file; - is the standard output.",
+)
 @click.option(
     "--import", "source", metavar="FILE", help="Change tags as such a text says; - is the standard input."
 )
@@ -117,21 +121,16 @@ def _list(archive: Archive, as_json: bool) -> None:
 
 def _export(archive: Archive, target: str) -> None:
     from archiver.cli.output import write_bytes
+    from archiver.exchange.beside import insist_free, new_file
 
+    if target != "-":
+        insist_free(target)
     data = "".join(archive.export_tags()).encode()
     if target == "-":
         write_bytes(data)
         return
-    directory, name = os.path.split(os.path.abspath(target))
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, target)
-    except OSError as exc:
-        raise StoreError(f"cannot write {target}: {exc.strerror}") from exc
+    with new_file(target) as descriptor, open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
 
 
 def _import(archive: Archive, source: str, dry_run: bool, as_json: bool) -> None:

@@ -86,6 +86,32 @@ def test_out_and_in_again(own_library: Home, tmp_path: Path) -> None:
     assert own_library.good("tag", "--list").out.split() == ["2", "a", "1", "b/c", "1", "d"]
 
 
+def test_an_export_takes_the_place_of_nothing(own_library: Home, tmp_path: Path) -> None:
+    own_library.good("tag", "+a", "invoice")
+    target, link, dangling = tmp_path / "earlier", tmp_path / "link", tmp_path / "dangling"
+    target.write_text("an earlier export")
+    link.symlink_to(target)
+    dangling.symlink_to(tmp_path / "nothing")
+    for path in (target, link, dangling, Path("/dev/null"), tmp_path):
+        complains(own_library.call("tag", "--export", str(path)), 2, f"{path} is there already")
+    assert target.read_text() == "an earlier export"
+    assert link.is_symlink() and dangling.is_symlink() and Path("/dev/null").is_char_device()
+    assert not list(tmp_path.glob(".*"))
+    new = tmp_path / "new"
+    own_library.good("tag", "--export", str(new))
+    assert new.read_text().endswith("\n") and new.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_user_database_no_empty_export_is_written(own_library: Home, tmp_path: Path) -> None:
+    for path in own_library.root.glob("user.sqlite3*"):
+        path.unlink()
+    for target in (str(tmp_path / "tags"), "-"):
+        result = own_library.call("tag", "--export", target)
+        complains(result, 2, "there are no tags", "user.sqlite3 does not exist")
+        assert result.out == ""
+    assert not (tmp_path / "tags").exists()
+
+
 def test_an_import_with_a_mistake_changes_nothing(own_library: Home, tmp_path: Path) -> None:
     file = tmp_path / "tags"
     file.write_text(f"+good -- {'00' * 32}\n+ba:d -- {'11' * 32}\n")
@@ -120,7 +146,7 @@ def test_bad_input(library: Home, arguments: list[str], words: list[str]) -> Non
 
 
 def test_where_it_cannot_be_written(library: Home) -> None:
-    complains(library.call("tag", "--export", "/nowhere/tags"), 1, "cannot write /nowhere/tags")
+    complains(library.call("tag", "--export", "/nowhere/tags"), 2, "there is no directory /nowhere")
     assert library.call("tag", "--import", str(library.root)).code == 2
 
 
