@@ -31,11 +31,11 @@ import msgspec
 from archiver.errors import NotFoundError, QueryError
 from archiver.search import values
 from archiver.search.analysis import ends_in_word, fold, is_paired, query_terms, stem_alternatives, terms
-from archiver.search.fields import BY_NAME, STEMMED, Field
+from archiver.search.fields import BY_NAME, REGEX, STEMMED, Field
 from archiver.search.ids import id_term
 from archiver.search.leaves import LEAVES
 from archiver.search.saved import DEPTH_LIMIT as SAVED_LIMIT
-from archiver.search.tokens import Token, nearest, tokens
+from archiver.search.tokens import Token, like_regex, nearest, tokens
 from archiver.search.tree import (
     All,
     Fuzzy,
@@ -351,6 +351,12 @@ class _Parser:
             self.fail(f"{token.text} {error}", token.at + error.offset, "as in subject:/re.+x/")
         return Regex(field, pattern)
 
+    def no_regex(self, token: Token) -> None:
+        if found := like_regex(self.text, token.at):
+            self.fail(
+                f"a regular expression stands only right behind {_WITH_REGEX}", token.at, _quoted(found)
+            )
+
     def glob(self, field: str, token: Token, text: str) -> Node:
         if text == "*" and not field:
             return All()
@@ -376,6 +382,7 @@ class _Parser:
     def words(self, field: str, token: Token) -> Node:
         text = token.text
         if token.kind == "word":
+            self.no_regex(token)
             text = _stars.sub("*", text)
             # Before a sign, as in *.pdf, it stands for whatever precedes, so for nothing that has to.
             if text[:1] == "*" and text[1:2] and not text[1].isalnum():
@@ -403,6 +410,7 @@ _AS_A_WORD = {
 }
 
 
+_WITH_REGEX = ", ".join(f"{name}:" for name in REGEX)
 _NEAR_HINT = 'as in invoice NEAR/5 "next month"'
 
 

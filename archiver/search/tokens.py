@@ -82,6 +82,14 @@ def _regex_token(text: str, at: int) -> Token:
     return Token("regex", found[0], at)
 
 
+def like_regex(text: str, at: int) -> str | None:
+    """What looks like a regular expression there, with its slashes; a path such as /usr/bin/x does not."""
+    found = _slashes.match(text, at)
+    if not found or not found[1] or found[1] != found[1].strip():
+        return None
+    return found[0] if text[found.end() : found.end() + 1].strip(")").strip() == "" else None
+
+
 def _plain(text: str, at: int) -> tuple[Token, int]:
     """A word, an operator, or the name of a field with its colon."""
     found = _word.match(text, at)
