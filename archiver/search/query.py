@@ -35,7 +35,7 @@ from archiver.search.fields import BY_NAME, REGEX, STEMMED, Field
 from archiver.search.ids import id_term
 from archiver.search.leaves import LEAVES
 from archiver.search.saved import DEPTH_LIMIT as SAVED_LIMIT
-from archiver.search.tokens import Token, like_regex, nearest, tokens
+from archiver.search.tokens import Token, inner_field, like_regex, nearest, tokens
 from archiver.search.tree import (
     All,
     Fuzzy,
@@ -287,6 +287,8 @@ class _Parser:
             self.fail(f"{name.text}: needs a value", end, f"write it right after the colon: {field.example}")
         if token.kind == "word" and token.text.startswith("-"):
             self.fail("- stands before the field, not after it", end, f"as in -{field.example}")
+        if token.kind == "word" and field.takes == "words" and (inner := inner_field(token.text)):
+            self.fail(f"{inner}: cannot stand inside {field.name}:", end, _quoted(token.text))
         return field
 
     def leaf(self, field: Field | None, token: Token) -> Node:

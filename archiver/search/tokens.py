@@ -17,6 +17,8 @@ _word = re.compile(f"[^\\s(){_QUOTES}]+")
 _quote = re.compile(f"[{_QUOTES}]")
 _field = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):")
 _near = re.compile(r"(?:(?:NEAR|ADJ)(?:/\d+)?|AROUND[ ]+\d+)(?![^\s()])")
+# What was to be one: NEAR/, NEAR/x, NEAR-5, near/5, AROUND(5). NEAR-FIELD is a word.
+_half_near = re.compile(r"(?:NEAR|ADJ|AROUND)(?:/|[-~^]\d|\(\d)|(?:near|adj|around)/\d+(?![^\s()])")
 _slashes = re.compile(r"/((?:[^/\\]|\\.)*)/", re.DOTALL)
 _not_a_value = re.compile(r"//|:|\\")
 
@@ -82,6 +84,13 @@ def _regex_token(text: str, at: int) -> Token:
     return Token("regex", found[0], at)
 
 
+def inner_field(word: str) -> str | None:
+    """The name of a field that a word begins with, as its first token would."""
+    found = _field.match(word)
+    known = found is not None and found[1].lower() in BY_NAME
+    return found[1] if found and known and not _not_a_value.match(word, found.end()) else None
+
+
 def like_regex(text: str, at: int) -> str | None:
     """What looks like a regular expression there, with its slashes; a path such as /usr/bin/x does not."""
     found = _slashes.match(text, at)
@@ -99,6 +108,9 @@ def _plain(text: str, at: int) -> tuple[Token, int]:
         return Token(word, word, at), found.end()
     if near := _near.match(text, at):
         return Token("NEAR", near[0], at), near.end()
+    if _half_near.match(text, at):
+        hint = f'as in invoice NEAR/5 "next month"; quote it to look for the words: "{word}"'
+        raise QueryError(f"{word} is no operator", text, at, hint=hint)
     field = _field.match(word)
     if field is None or _not_a_value.match(word, field.end()):
         return Token("word", word, at), found.end()
