@@ -87,7 +87,8 @@ def parse(text: str, path: Path, check_searches: Check = lambda searches: ()) ->
     if not decoder.problems:
         config = _resolve(config, path.absolute().parent)
         decoder.check_files(config)
-        for name, problem in check_searches(config.searches) if config.searches else ():
+    if searches := _searches(value):
+        for name, problem in check_searches(searches):
             decoder.problem(("searches", name), problem)
     if decoder.problems:
         count = len(decoder.problems)
@@ -98,6 +99,12 @@ def parse(text: str, path: Path, check_searches: Check = lambda searches: ()) ->
         )
     assert isinstance(config, Config)
     return config
+
+
+def _searches(value: object) -> dict[str, str]:
+    """The saved searches that are text, be the rest of the configuration good or not."""
+    found = value.get("searches") if isinstance(value, dict) else None
+    return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
 
 
 def warnings(config: Config, path: Path) -> list[str]:

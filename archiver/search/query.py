@@ -35,6 +35,7 @@ from archiver.search.fields import BY_NAME, REGEX, STEMMED, Field
 from archiver.search.ids import id_term
 from archiver.search.leaves import LEAVES
 from archiver.search.saved import DEPTH_LIMIT as SAVED_LIMIT
+from archiver.search.saved import leads_back
 from archiver.search.tokens import Token, inner_field, like_regex, nearest, tokens
 from archiver.search.tree import (
     All,
@@ -326,7 +327,7 @@ class _Parser:
             hint = f"did you mean {near}?" if near else "they stand under searches: in the configuration"
             self.fail(f"no search is saved as {token.text}", token.at, hint)
         if name in saved.within:
-            self.fail(f"saved:{name} leads back to itself", token.at, " -> ".join((*saved.within, name)))
+            self.fail(leads_back(name), token.at, " -> ".join((*saved.within, name)))
         if len(saved.within) > SAVED_LIMIT:
             self.fail(f"saved searches are more than {SAVED_LIMIT} deep in each other", token.at)
         text = saved.searches[name]

@@ -11,13 +11,26 @@ DEPTH_LIMIT = 10
 """How deep one saved search may be in another."""
 
 
+def leads_back(name: str) -> str:
+    """What is said of a search that needs itself."""
+    return f"saved:{name} leads back to itself"
+
+
 def problems(searches: Mapping[str, str]) -> Iterator[tuple[str, QueryError]]:
-    """What is wrong with each of them; one that only uses a wrong one is not named."""
+    """What is wrong with each of them; one that only uses a wrong one is not named, each of a loop is."""
+    # By itself first: what is wrong with those it uses shall not hide what is wrong with it.
+    good = dict.fromkeys(searches, "*")
+    for name, text in searches.items():
+        error = _wrong(text, good, ()) or _wrong(text, searches, (name,))
+        if error and (error.query == text or error.message == leads_back(name)):
+            yield name, error
+
+
+def _wrong(text: str, searches: Mapping[str, str], within: tuple[str, ...]) -> QueryError | None:
     from archiver.search.query import parse
 
-    for name, text in searches.items():
-        try:
-            parse(text, now=datetime.now(), message=lambda id: b"", saved=searches, within=(name,))
-        except QueryError as error:
-            if error.query == text:
-                yield name, error
+    try:
+        parse(text, now=datetime.now(), message=lambda id: b"", saved=searches, within=within)
+    except QueryError as error:
+        return error
+    return None

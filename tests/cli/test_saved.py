@@ -29,10 +29,15 @@ def test_checked_when_the_configuration_is_read(home: Home) -> None:
     )
     result = home.call("status")
     assert result.code == 2
-    assert result.err.splitlines()[1:] == [
-        f"  {home.config}:5: searches.Worse: expected a name of lower-case letters, digits, - and _",
-        "  docs/configuration.md describes every key",
+    lines = result.err.splitlines()
+    assert lines[0] == f"archiver: {home.config}: 3 problems"
+    assert [line.split(":")[1:3] for line in lines if line.startswith(f"  {home.config}")] == [
+        ["4", " searches.bad"],
+        ["5", " searches.Worse"],
+        ["6", " searches.round"],
     ]
+    home.write("archive: a\nsearches: {a: 'saved:b', b: 'saved:a'}\n")
+    complains(home.call("check"), 2, "a: saved:a leads back to itself", "b: saved:b leads back to itself")
     home.write('archive: a\nsearches:\n  good: "x"\n  bad: "from:alice form:bob"\n  round: saved:round\n')
     result = home.call("status")
     lines = result.err.splitlines()

@@ -70,6 +70,24 @@ def test_what_multiplies_is_bounded() -> None:
         parse("saved:n0", now=NOW, saved=saved)
 
 
+def test_each_of_a_loop_is_named_and_none_that_only_leads_into_it() -> None:
+    loop = {"a": "x saved:b", "b": "saved:c", "c": "saved:a", "into": "y saved:a", "good": "word"}
+    assert [(name, error.message, error.hint) for name, error in problems(loop)] == [
+        ("a", "saved:a leads back to itself", "a -> b -> c -> a"),
+        ("b", "saved:b leads back to itself", "b -> c -> a -> b"),
+        ("c", "saved:c leads back to itself", "c -> a -> b -> c"),
+    ]
+
+
+def test_what_one_uses_hides_no_mistake_of_its_own() -> None:
+    wrong = {"bad": "form:x", "uses": "saved:bad (y", "loop": "saved:loop OR"}
+    assert [(name, error.position) for name, error in problems(wrong)] == [
+        ("bad", 0),
+        ("uses", 10),
+        ("loop", 11),
+    ]
+
+
 def test_what_is_wrong_is_said_once() -> None:
     wrong = {**SAVED, "bad": "form:x", "uses": "saved:bad", "lost": "saved:nothing", "round": "saved:round"}
     assert [(name, error.position) for name, error in problems(wrong)] == [
