@@ -12,6 +12,9 @@ LENGTH_LIMIT = 500
 
 _MEMORY = 16 << 20
 
+# Makes ^ and $ stand at line ends.
+_LINES = "(?m)"
+
 # What a text that is looked at together with others does not have: its own beginning and end.
 _alone = re.compile(r"\\[Az]|\(\?[a-zA-Z]*[-ms]")
 
@@ -33,10 +36,12 @@ def compiled(pattern: str) -> Any:
     options.log_errors = False
     options.max_mem = _MEMORY
     try:
-        return re2.compile(f"(?m){pattern}", options)
+        return re2.compile(f"{_LINES}{pattern}", options)
     except re2.error as error:
         said = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-        raise BadValue(f"is no regular expression: {said}", 1) from error
+        # Some reasons end with the whole of what was compiled; it is shown already, as it was written.
+        why = said.removesuffix(f": {_LINES}{pattern}")
+        raise BadValue(f"is no regular expression: {why}", 1) from error
 
 
 def is_alone(pattern: str) -> bool:

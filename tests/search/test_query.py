@@ -360,6 +360,15 @@ MISTAKES: dict[str, tuple[int, str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("pattern", "why"), [("(", "missing )"), ("é)", "unexpected )"), ("a**", "bad repetition operator: **")]
+)
+def test_a_bad_expression_is_shown_as_it_was_written(pattern: str, why: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse(f"subject:/{pattern}/", now=NOW)
+    assert caught.value.message == f"/{pattern}/ is no regular expression: {why}"
+
+
 @pytest.mark.parametrize("text", MISTAKES, ids=lambda text: text[:20])
 def test_mistake(text: str) -> None:
     with pytest.raises(QueryError) as caught:
