@@ -57,12 +57,22 @@ class _Stored:
 
 def chosen(ledger: Ledger, selection: Selection) -> list[Origin]:
     """The places that a selection means. NotFoundError where it means none."""
+    _insist(ledger, selection.account)
     found = [origin for origin in _origins(ledger, selection) if _fits(origin, selection)]
     if selection.keys is None and not selection.gone:
         found = [origin for origin in found if not origin.gone]
     if not found:
         raise NotFoundError("nothing to restore", hint="archiver status --folders shows what is archived")
     return found
+
+
+def _insist(ledger: Ledger, account: str | None) -> None:
+    """NotFoundError for an account of which the archive knows no folder."""
+    known = sorted({folder.account for folder in ledger.folders()})
+    if account is not None and account not in known:
+        raise NotFoundError(
+            f"no account {account} in the archive", hint=f"accounts in it: {', '.join(known) or 'none'}"
+        )
 
 
 def _origins(ledger: Ledger, selection: Selection) -> Iterable[Origin]:

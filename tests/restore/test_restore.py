@@ -205,7 +205,7 @@ class TestAsked:
             (("--account", "old", "--to", "new", "--folder", "A", "--prefix", "B"), "--prefix"),
             (("--to", "new", "--folder", "A"), "nothing to restore"),
             (("--account", "old", "--to", "nobody", "--folder", "A"), "no account nobody"),
-            (("--account", "nobody", "--to", "new", "--folder", "A"), "nothing to restore"),
+            (("--account", "nobody", "--to", "new", "--folder", "A"), "no account nobody"),
             (("abcd1234", "--to", "new", "--folder", "A"), "no message has the id"),
             (("--from-file", "none", "--to", "new", "--folder", "A"), "cannot read none"),
         ],
