@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 MESSAGE_SIZE = 20 << 20
 _LISTED = 50
 _SUBJECT, _SUBJECTS = "Fwd: $subject", "$count messages"
+_NAMES = ("subject", "from", "date", "count")
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,9 +127,20 @@ def _insist(order: Order) -> None:
         raise UsageError("the subject holds a line break or another control character")
     if "\0" in (order.note or ""):
         raise UsageError("the note holds a NUL")
+    _insist_on_names(f"{order.subject or ''}\n{order.note or ''}")
     if "NEVER" in order.notify and len(order.notify) > 1:
         raise UsageError(
             "reports are asked for never, or for something", hint="--notify never, or the others"
+        )
+
+
+def _insist_on_names(text: str) -> None:
+    """UsageError for a name in a subject or note that stands for nothing."""
+    unknown = [name for name in Template(text).get_identifiers() if name not in _NAMES]
+    if unknown:
+        known = ", ".join(f"${name}" for name in _NAMES)
+        raise UsageError(
+            f"nothing is called ${unknown[0]}", hint=f"known: {known}; $$ stands for the character itself"
         )
 
 
@@ -223,8 +235,9 @@ def _note(order: Order, gists: Sequence[_Gist]) -> str:
 
 def _filled(text: str, gists: Sequence[_Gist]) -> str:
     first = gists[0]
-    values = {"subject": first.subject, "from": first.sender, "date": first.date, "count": str(len(gists))}
-    return Template(text).safe_substitute(values)
+    values = (first.subject, first.sender, first.date, str(len(gists)))
+    # A $ before what is no name, as in $5, is one.
+    return Template(text).safe_substitute(dict(zip(_NAMES, values, strict=True)))
 
 
 def template(text: str) -> tuple[str | None, str]:

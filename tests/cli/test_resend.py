@@ -279,6 +279,14 @@ class TestWays:
         (entry,) = sending.good("outbox", "--json").json()
         assert entry["as"] == way and [key[:8] for key in entry["originals"]] == [INVOICE, PAGE]
 
+    @pytest.mark.parametrize("option", ["--subject", "--note"])
+    def test_a_name_that_stands_for_nothing(self, sending: Home, sink: Sink, option: str) -> None:
+        arguments = ["resend", INVOICE, *TO, "--as", "file", option, "From ${frm}"]
+        fails(sending, arguments, 2, "nothing is called $frm", "$subject, $from, $date, $count")
+        assert outcomes(sending) == []
+        sending.good("resend", INVOICE, *TO, "--as", "file", "--subject", "$5 or $$frm")
+        assert parse(sink.messages[0].data).subject == "$5 or $frm"
+
     def test_several_up_to_a_size(self, sending: Home, sink: Sink) -> None:
         sending.good("resend", INVOICE, PAGE, *TO, "--as", "file", "--message-size", "1K", "--note", "x")
         assert [parse(got.data).subject for got in sink.messages] == [
