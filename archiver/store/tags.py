@@ -213,6 +213,9 @@ def changes_in(text: str, line: str = "") -> Change:
         word, at = found[0], found.start()
         if word[:1] not in ("+", "-"):
             raise QueryError("expected + or - before the name of a tag", line, at)
-        name = (tag_name(word[1:], line, at + 1),)
-        change = merged(change, Change(name) if word[0] == "+" else Change((), name))
+        name = tag_name(word[1:], line, at + 1)
+        given = word[0] == "+"
+        if name in (change.remove if given else change.add):
+            raise QueryError(f"{name} is both given and taken away", line, at)
+        change = merged(change, Change((name,)) if given else Change((), (name,)))
     return change

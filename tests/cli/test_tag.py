@@ -127,6 +127,8 @@ def test_an_import_with_a_mistake_changes_nothing(own_library: Home, tmp_path: P
         (["+", "x"], ["name of a tag is missing", "  +\n   ^\n"]),
         (["+ok", "-no(pe", "x"], ["  +ok -no(pe\n         ^\n"]),
         (["+\x1b[31m", "x"], ["character here"]),
+        (["+a", "-A", "x"], ["a is both given and taken away", "  +a -A\n     ^\n"]),
+        (["-a", "+b", "+a", "x"], ["a is both given and taken away"]),
         (["+a"], ["no query is given"]),
         (["+a", "news", "+b"], ["tags stand before the query"]),
         (["news", "+b"], ["tags stand before the query"]),
