@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -54,16 +55,22 @@ def _run(session: Session, arguments: list[str]) -> int:
     except BrokenPipeError:
         return _PIPE_EXIT
     except OSError as exc:  # no room or no right where the user pointed us, standard output for one
-        why = exc.strerror or type(exc).__name__
-        # Files of ours have errors of ours: without a name it is what is printed to.
-        said = f"{why}: {exc.filename}" if exc.filename else f"cannot write the output: {why}"
-        _complain(f"archiver: {said}")
+        _complain(*_of_the_system(exc))
         _debug(session)
         return 1
     except Exception as exc:  # a bug: said in one line, since a traceback helps no user
         _complain(f"archiver: internal error ({type(exc).__name__}); --debug shows where")
         _debug(session)
         return 1
+
+
+def _of_the_system(exc: OSError) -> tuple[str, ...]:
+    why = exc.strerror or type(exc).__name__
+    where = f": {exc.filename}" if exc.filename else ""
+    if exc.errno in (errno.EMFILE, errno.ENFILE):
+        return f"archiver: {why}{where}", "  let it open more of them at once: ulimit -n says how many"
+    # Files of ours have errors of ours: without a name it is what is printed to.
+    return (f"archiver: {why}{where}" if where else f"archiver: cannot write the output: {why}",)
 
 
 def _open_streams() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -214,6 +215,17 @@ class TestPipes:
         with open("/dev/full", "wb") as full:
             result = library.run("status", stdout=full)
         complains(result, 1, "cannot write the output: No space left on device")
+
+    @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+    def test_too_many_open_files_are_not_the_outputs_fault(
+        self, library: Home, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        def verify(*arguments: object, **options: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("archiver.archive.Archive.verify", verify)
+        complains(library.call("verify"), 1, os.strerror(number), "ulimit -n")
+        assert "output" not in library.call("verify").err
 
     def test_streams_that_are_closed(self, own_library: Home) -> None:
         sync = own_library.run("sync", preexec_fn=lambda: os.closerange(0, 3))
