@@ -50,10 +50,23 @@ def _choice(field: Field, text: str, now: datetime) -> Node:
 
 
 def _term(field: Field, text: str, now: datetime) -> Node:
-    wanted = text.strip().strip("<>").strip() if field.name == "id" else text.strip().lower()
+    wanted = _id(text) if field.name == "id" else _type(text)
     if not wanted:
         raise values.BadValue("names nothing")
-    return Exact(field.name, id_term(wanted) if field.name == "id" else wanted)
+    return Exact(field.name, wanted)
+
+
+def _id(text: str) -> str:
+    bare = text.strip().strip("<>").strip()
+    return bare and id_term(bare)
+
+
+def _type(text: str) -> str:
+    """The main type alone for `image/*`."""
+    wanted = text.strip().lower().removesuffix("/*")
+    if "*" in wanted:
+        raise values.BadValue("has a * elsewhere than in image/*", text.index("*"))
+    return wanted
 
 
 LEAVES: dict[str, Callable[[Field, str, datetime], Node]] = {

@@ -299,6 +299,8 @@ class _Parser:
             return self.words(field.name if field else "", token)
         if field.takes == "message":
             return self.thread(field, token)
+        if field.name == "id" and token.kind == "word" and "*" in token.text:
+            self.fail("id: takes a whole Message-ID", token.at + token.text.index("*"), _STAR_HINT)
         try:
             leaf = LEAVES[field.takes](field, token.text, self.now)
         except values.BadValue as error:
@@ -414,6 +416,7 @@ _AS_A_WORD = {
 
 
 _WITH_REGEX = ", ".join(f"{name}:" for name in REGEX)
+_STAR_HINT = "a * that belongs to it stands in double quotes"
 _NEAR_HINT = 'as in invoice NEAR/5 "next month"'
 
 
