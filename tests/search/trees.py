@@ -82,7 +82,7 @@ def _facts() -> st.SearchStrategy[Node]:
         "\\Aalpha",
         "T\u00d3",
         "a/b",
-        "\\/",
+        "\\\\/",
     ]
     patterns += ["(?-m)^gamma", "\\w+@example", "na\u00efve", "alpha\\s+beta", "\\bbet\\b", "pdf|png"]
     has = st.sampled_from(["attachment", "pdf", "image", "calendar", "encrypted", "signed"])
