@@ -18,6 +18,7 @@ from archiver.archive.reports import Behind, Counted, Results, Row
 from archiver.errors import ArchiverError, QueryError, TooCostlyError
 from archiver.search.places import LedgerPlaces, fed_from
 from archiver.search.query import parse
+from archiver.search.tokens import doubts
 from archiver.search.tree import DateRange
 from archiver.store.layout import user_path
 from archiver.store.locks import holder
@@ -48,6 +49,8 @@ def asking(archive: Archive, text: str) -> Iterator[Asked]:
     where: dict[Node, int] = {}
     parse_ = partial(parse, now=now, saved=archive.config.searches, message=archive.resolve, spots=where)
     tree = parse_(text, stemming=wanted)
+    for doubt in doubts(text):
+        archive.say(doubt)
     with archive.ledger() as ledger, archive.index() as index:
         state = index.state()
         if state and state.stemming != wanted:

@@ -19,6 +19,7 @@ _field = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):")
 _near = re.compile(r"(?:(?:NEAR|ADJ)(?:/\d+)?|AROUND[ ]+\d+)(?![^\s()])")
 # What was to be one: NEAR/, NEAR/x, NEAR-5, near/5, AROUND(5). NEAR-FIELD is a word.
 _half_near = re.compile(r"(?:NEAR|ADJ|AROUND)(?:/|[-~^]\d|\(\d)|(?:near|adj|around)/\d+(?![^\s()])")
+_weighed = re.compile(r"[^\s^]{2,}\^\d+(?:\.\d+)?\Z")
 _slashes = re.compile(r"/((?:[^/\\]|\\.)*)/", re.DOTALL)
 _not_a_value = re.compile(r"//|:|\\")
 
@@ -48,6 +49,13 @@ def tokens(text: str) -> Iterator[Token]:
             yield Token("word", value[0], at)
             at = value.end()
     yield Token("end", "", len(text))
+
+
+def doubts(text: str) -> Iterator[str]:
+    """What is to be said of a good query whose words may be operators of other programs."""
+    for token in tokens(text):
+        if token.kind == "word" and _weighed.match(token.text):
+            yield f"{token.text} is looked for as words: no word weighs more than others here"
 
 
 def _token(text: str, at: int) -> tuple[Token, int]:

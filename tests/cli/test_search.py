@@ -198,6 +198,14 @@ def test_a_query_that_begins_with_a_minus(library: Home) -> None:
     assert "double dash" not in library.call("status", "-x").err
 
 
+def test_what_other_programs_weigh_is_words_and_that_is_said(library: Home) -> None:
+    said = "invoice^2 is looked for as words: no word weighs more than others here"
+    assert library.good("search", "invoice^2").err == f"{said}\n0 messages\n"
+    assert library.good("count", "body:invoice^0.5").err.count("is looked for as words") == 1
+    for text in ('"invoice^2"', "x^2", "invoice^a"):
+        assert "is looked for" not in library.good("search", text).err
+
+
 def test_json_and_a_format_exclude_each_other(library: Home) -> None:
     fails(library, ["search", "x", "--json", "--format", "keys"], 2, "--json excludes --format", "choose one")
 
