@@ -63,9 +63,9 @@ def _first(row: Row, results: Results, digits: int, wide: bool) -> Text:
 
 
 def _second(passage: Passage, row: Row, results: Results, where: str, width: int, wide: bool) -> Text:
-    """The folders, and why it was found in as many columns as are left."""
+    """The folders, in half of the columns at most, and why it was found in what is left."""
     about = printable(where) if wide else f"{_sender(row, _SENDER)}, {printable(where)}"
-    line = Text(f"  {about}  ", style="dim")
+    line = Text(f"  {one_line(about, width // 2 - 4)}  ", style="dim")
     left = width - columns(line.plain)
     if left >= _SHORTEST_EXCERPT:
         line.append_text(_marked(excerpt(passage, results, left)))

@@ -55,6 +55,10 @@ class TestHits:
         assert max(map(columns, lines)) <= width
         assert ("from" in lines[0]) == (width >= 72)
 
+    def test_many_folders_leave_room_for_what_was_found(self, library: Home) -> None:
+        _, text = library.terminal("search", "places", columns=48)
+        assert re.search(r"…  .*\x1b\[[0-9;]*33mplaces\x1b", text)
+
     def test_a_very_narrow_one(self, library: Home) -> None:
         assert library.terminal("search", "invoice", columns=8)[0] == 0
 
