@@ -6,7 +6,6 @@ Damerau and Levenshtein: no letter is edited twice).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -24,9 +23,29 @@ class Probe(msgspec.Struct, frozen=True):
     at: int = 0
 
 
-def fitting(pattern: str) -> Callable[[str], object]:
-    """Whether a term has this form, `*` standing for any characters."""
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL).fullmatch
+def fitting(pattern: str) -> Callable[[str], bool]:
+    """Whether a term has this form, `*` standing for any characters; fast however many there are.
+
+    Each stretch is looked for once, behind the one before: where it stands first it leaves most room for
+    the rest. `re` would try all places of each with all of the others.
+    """
+    first, *inner = pattern.split("*")
+    if not inner:
+        return first.__eq__
+    last = inner.pop()
+
+    def fits(term: str) -> bool:
+        at, end = len(first), len(term) - len(last)
+        if at > end or not (term.startswith(first) and term.endswith(last)):
+            return False
+        for stretch in inner:
+            found = term.find(stretch, at, end)
+            if found < 0:
+                return False
+            at = found + len(stretch)
+        return True
+
+    return fits
 
 
 def longest(pattern: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from time import thread_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +60,16 @@ def test_forms(pattern: str, fits: str, does_not: str) -> None:
     assert [word for word in fits.split() if not fitting(pattern)(word)] == []
     assert [word for word in does_not.split() if fitting(pattern)(word)] == []
     assert longest("a*bcd*ef") == "bcd"
+
+
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=9))
+def test_a_form_fits_what_an_expression_of_the_same_form_does(pattern: str, term: str) -> None:
+    expression = ".*".join(map(re.escape, pattern.split("*")))
+    assert fitting(pattern)(term) is (re.fullmatch(expression, term) is not None)
+
+
+def test_many_stars_take_no_longer_than_a_few() -> None:
+    """Trying all places of each stretch with all of the others would take years."""
+    began = thread_time()
+    assert not fitting("*" + "a*" * 30 + "b")("a" * 64)
+    assert thread_time() - began < 1
