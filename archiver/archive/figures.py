@@ -64,10 +64,12 @@ def _asked(archive: Archive, query: str) -> Iterator[tuple[Asked, Node | None]]:
 
 
 def months(dates: Sequence[int]) -> Iterator[tuple[str, int]]:
-    """Each month of these dates, which ascend, and how many there are in it; in local time."""
+    """Each month of these dates, which ascend, once, and how many there are in it; in local time."""
+    if dates and (dates[0] < _EARLIEST or dates[-1] > _LATEST):
+        dates = [min(max(date, _EARLIEST), _LATEST) for date in dates]
     at = 0
     while at < len(dates):
-        first = datetime.fromtimestamp(min(max(dates[at], _EARLIEST), _LATEST))
+        first = datetime.fromtimestamp(dates[at])
         following = datetime(first.year + first.month // 12, first.month % 12 + 1, 1)
         end = bisect_left(dates, int(following.timestamp()), at + 1)
         yield f"{first.year:04}-{first.month:02}", end - at

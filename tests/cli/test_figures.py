@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from archiver.archive.figures import months
 from tests.cli.home import Home, complains, fails
 from tests.cli.mails import LIBRARY
 
@@ -77,6 +78,12 @@ class TestStats:
         fails(library, ["stats", "form:x"], 2, "no field is called form:", "^")
         complains(library.call("stats", "--by", "colour"), 2, "--by", "month")
         complains(library.call("stats", "--limit", "-1"), 2, "--limit")
+
+
+def test_dates_beyond_all_calendars_are_of_one_month() -> None:
+    first, *_, last = found = list(months([-(10**12), -(10**11), 0, 253_100_000_000, 10**12]))
+    assert (first[1], last[1]) == (2, 2)
+    assert len(dict(found)) == len(found) == 3
 
 
 class TestAddresses:
