@@ -108,7 +108,8 @@ def _slot(text: str, found: re.Match[str]) -> Slot:
         _fail(text, found.start(1), f"nothing is called {{{name}}}", hint)
     if width is None:
         return Slot(name)
-    if not width or not 1 <= int(width) <= WIDEST:
+    # Of very many digits `int` makes no number.
+    if not 1 <= int(width[:9] or 0) <= WIDEST:
         _fail(text, found.start(2), f"expected a number of columns, 1 to {WIDEST}")
     return Slot(name, int(width))
 
