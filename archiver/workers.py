@@ -215,6 +215,11 @@ class Workers(Generic[Item, Result]):
         worker.bury()
         self._idle.append(self._spawn())
 
+    def kill(self) -> None:
+        """Let none of them finish what it is at, nor its own end."""
+        for worker in (*self._idle, *self._busy):
+            worker.process.kill()
+
     def __enter__(self) -> Workers[Item, Result]:
         return self
 
@@ -222,10 +227,10 @@ class Workers(Generic[Item, Result]):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         workers = [*self._idle, *self._busy]
+        if kind is not None:
+            self.kill()
         for worker in workers:
             worker.pipe.close()
-            if kind is not None:
-                worker.process.kill()
         for worker in workers:
             worker.process.join()
         self._idle, self._busy = [], {}

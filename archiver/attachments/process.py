@@ -199,7 +199,9 @@ class Process:
         return _UNUSABLE if isinstance(answer, Crashed) else answer
 
     def close(self) -> None:
+        """End the process: it holds nothing, and what it has read may keep it from ending by itself."""
         if self._workers is not None:
+            self._workers.kill()
             self._workers.__exit__(None, None, None)
             self._workers = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 import time
 
 from archiver.attachments.process import Outcome, Task, read_document
@@ -30,6 +31,9 @@ def obey(task: Task) -> Outcome:
         case b"slow":
             time.sleep(float(rest))
             return Outcome(f"slow {os.getpid()}")
+        case b"stay":
+            threading.Thread(target=time.sleep, args=(float(rest),)).start()
+            return Outcome("stays", worn=True)
         case b"note":
             os.mkdir(rest + b"/%d" % time.monotonic_ns())
             return Outcome("noted")

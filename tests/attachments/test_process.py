@@ -55,6 +55,15 @@ def test_a_document_that_never_ends(process: Process) -> None:
     assert process.read(task(b"next")).text == "next"
 
 
+def test_a_process_that_does_not_end_by_itself_is_ended(process: Process) -> None:
+    before = set(multiprocessing.active_children())
+    process.read(task(b"first"))
+    (child,) = set(multiprocessing.active_children()) - before
+    assert process.read(task(b"stay:10")).text == "stays"
+    assert child.exitcode == -signal.SIGKILL
+    assert process.read(task(b"next")).text == "next"
+
+
 def test_a_process_that_is_ended_by_somebody_is_no_fault_of_the_document(
     process: Process, tmp_path: Path
 ) -> None:
