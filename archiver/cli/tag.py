@@ -145,8 +145,8 @@ def _import(archive: Archive, source: str, dry_run: bool, as_json: bool) -> None
 def _lines(source: str) -> list[str]:
     try:
         if source == "-":
-            return sys.stdin.buffer.read().decode().splitlines()
-        with open(source, encoding="utf-8") as file:
+            return sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
+        with open(source, encoding="utf-8-sig") as file:
             return file.read().split("\n")
     except OSError as exc:
         raise UsageError(f"cannot read {source}: {exc.strerror}") from exc

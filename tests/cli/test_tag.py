@@ -112,6 +112,13 @@ def test_without_a_user_database_no_empty_export_is_written(own_library: Home, t
     assert not (tmp_path / "tags").exists()
 
 
+def test_editors_that_mark_utf_8_are_understood(own_library: Home, tmp_path: Path) -> None:
+    file = tmp_path / "tags"
+    file.write_bytes(b"\xef\xbb\xbf" + f"+good -- {'00' * 32}\r\n".encode())
+    own_library.good("tag", "--import", str(file))
+    assert own_library.good("tag", "--list").out.split() == ["1", "good"]
+
+
 def test_an_import_with_a_mistake_changes_nothing(own_library: Home, tmp_path: Path) -> None:
     file = tmp_path / "tags"
     file.write_text(f"+good -- {'00' * 32}\n+ba:d -- {'11' * 32}\n")
