@@ -32,7 +32,8 @@ _SAID = {b"application/epub+zip": "epub", b"application/vnd.oasis.opendocument."
 _UNPACKED = 64 << 20
 _MARKUP = (".xml", ".rels", ".html", ".htm", ".xhtml", ".opf", ".ncx")
 
-_TAG = re.compile(r"<(/?)([^\s<>/!?]*)[^<>]*>")
+# Possessive, so that one that is never closed is looked through once.
+_TAG = re.compile(r"<(/?)([^\s<>/!?]*+)[^<>]*+>")
 _XML_DECLARED = re.compile(rb"<\?xml[^>]{0,200}encoding\s{0,5}=\s{0,5}[\"']([A-Za-z0-9._-]{1,40})")
 # Tags of OpenDocument that part words; all others may stand inside one.
 _PARTING = frozenset(
