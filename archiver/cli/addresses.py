@@ -33,7 +33,7 @@ _special = re.compile(r'[()<>\[\]:;@\\,."]')
     help="Only those with words that begin so, in name or address.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="How many to print at most.")
-@click.option("--count", "counted", is_flag=True, help="Print how often each is named, too: once for each role and name in a message.")
+@click.option("--count", "counted", is_flag=True, help="Print how often each is named, too.")
 @click.option(
     "--format",
     "shape",
