@@ -10,6 +10,9 @@ from archiver.search.values import BadValue
 
 LENGTH_LIMIT = 500
 
+SIZE_LIMIT = 100_000
+"""Instructions; each character of a text may take as many steps, and a text is looked at in one go."""
+
 _MEMORY = 16 << 20
 
 # Makes ^ and $ stand at line ends.
@@ -36,12 +39,15 @@ def compiled(pattern: str) -> Any:
     options.log_errors = False
     options.max_mem = _MEMORY
     try:
-        return re2.compile(f"{_LINES}{pattern}", options)
+        made = re2.compile(f"{_LINES}{pattern}", options)
     except re2.error as error:
         said = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         # Some reasons end with the whole of what was compiled; it is shown already, as it was written.
         why = said.removesuffix(f": {_LINES}{pattern}")
         raise BadValue(f"is no regular expression: {why}", 1) from error
+    if made.programsize > SIZE_LIMIT:
+        raise BadValue("repeats too much", 1)
+    return made
 
 
 def is_alone(pattern: str) -> bool:

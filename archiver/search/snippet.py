@@ -27,6 +27,9 @@ from archiver.search.patterns import fitting, within
 from archiver.search.stemming import CODES
 from archiver.search.tree import Content, Fuzzy, Glob, Near, Node, Phrase, Prefix, Word, content
 
+PATTERNS = 20
+"""Patterns and words with `~` of one query that are marked."""
+
 TEXT_LIMIT = 100_000
 FIRST_LOOK = 8_000
 
@@ -60,10 +63,15 @@ class Span(msgspec.Struct, frozen=True):
 
 
 def wanted(tree: Node, field: str) -> tuple[Wanted, ...]:
-    """What a query looks for in one field, negations left out."""
+    """What a query looks for in one field, negations left out; of many patterns only the first ones.
+
+    Each pattern is tried on every word of a text, which nothing interrupts.
+    """
     found: dict[Wanted, None] = {}
+    patterns = 0
     for leaf in content(tree):
-        if leaf.field in ("", field):
+        patterns += isinstance(leaf, Glob | Fuzzy)
+        if leaf.field in ("", field) and (patterns <= PATTERNS or not isinstance(leaf, Glob | Fuzzy)):
             found.update(dict.fromkeys(_wanted(leaf)))
     return tuple(found)
 

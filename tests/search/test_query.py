@@ -300,6 +300,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "subject:/re\\/": (8, "the regular expression is never closed"),
     "subject:/a/b": (11, "something stands right behind"),
     "b subject:/(a/": (11, "is no regular expression: missing )"),
+    r"cc:/(\pL\pN){500}/": (4, "repeats too much"),
     "cc:/a{1001}/": (4, "is no regular expression"),
     "to:/(?=a)/": (4, "is no regular expression"),
     "list:/" + "a" * 501 + "/": (505, "is longer than 500 characters"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archiver.search.analysis import terms
 from archiver.search.query import parse
-from archiver.search.snippet import TEXT_LIMIT, Snippet, _columns, snippet, spans, wanted
+from archiver.search.snippet import PATTERNS, TEXT_LIMIT, Snippet, _columns, snippet, spans, wanted
 from tests.search.test_analysis import ANY_SCRIPT
 
 FOX = "The quick brown fox jumps over the lazy dog and runs away into the deep forest"
@@ -65,6 +65,13 @@ def test_snippet(query: str, text: str, expected: str) -> None:
 def test_the_window_with_most_of_the_words_wins() -> None:
     text = "brown " + "x " * 100 + "a fox and a brown bear " + "y " * 100
     assert "[fox] and a [brown]" in cut("fox brown", text)
+
+
+def test_of_many_patterns_only_the_first_are_tried() -> None:
+    query = " OR ".join(f"letters{chr(97 + n % 26)}{chr(97 + n // 26)}~2" for n in range(300))
+    looked_for = wanted(parse(f"{query} OR plain", now=datetime(2026, 1, 1)), "body")
+    assert sum(each.fits is not None for each in looked_for) == PATTERNS
+    assert ("plain",) in {each.terms for each in looked_for}
 
 
 def test_a_match_far_in_the_text_is_found_and_one_too_far_is_not() -> None:
