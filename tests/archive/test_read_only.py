@@ -15,6 +15,7 @@ from archiver.archive import Archive
 from archiver.config import Config
 from archiver.store.tags import Change
 from archiver.store.user import Intent, User
+from tests.conftest import missing
 from tests.store.tree import Tree, message
 
 # The directory mounted over itself, and so unlike its parent read-only, in a namespace of its own.
@@ -65,7 +66,10 @@ def mounts() -> bool:
     return shutil.which("unshare") is not None and subprocess.run([*_ALONE, "/tmp", "true"]).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not mounts(), reason="no right to mount anything, were it in a namespace")
+@pytest.fixture(autouse=True, scope="module")
+def mounting() -> None:
+    if not mounts():
+        missing("no right to mount anything, were it in a namespace")
 
 
 @pytest.fixture
